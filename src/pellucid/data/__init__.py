@@ -1,0 +1,1 @@
+"""Readers used by two tasks or more, batches, corruptions."""

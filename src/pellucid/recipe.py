@@ -1,0 +1,436 @@
+"""What a run is made of: frozen values, overridden by name, written to YAML and read back. Imports nothing heavy."""
+
+import dataclasses
+import difflib
+import importlib
+import importlib.util
+import pathlib
+import sys
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeVar
+
+import yaml
+
+from pellucid.errors import BadUsage, UnsafeInput
+
+T = TypeVar("T")
+
+
+class TaskSettings(Protocol):
+    """A frozen dataclass of plain values that can build its task.
+
+    `build(train)` makes the task for training: pretrained weights, labels and vocabulary learned from the training examples.
+    Tasks that learn something beside weights also offer `write(task, folder)` and `read(folder) -> Task`
+    (labels, vocabulary, tokenizer, architecture; the weights are loaded after); without them a run is restored by `build(())`.
+    """
+
+    def build(self, train: Sequence[dict[str, Any]]) -> Any:
+        """The task, ready to train."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """Where examples come from.
+
+    Args:
+        source: kind and place, `csv:reviews.csv`, `sentiment:movies/train`, `hf:folder`; `pellucid list data` names the kinds.
+        columns: name the task reads -> column of the file, `{"text": "review", "label": "stars"}`; same names need no entry.
+        where: column -> value that a row must have to be kept.
+        labels: value in the file -> label, where the file's labels are not the ones wanted.
+        limit: keep so many rows, drawn with `seed`; None keeps all.
+        seed: the draw of `limit`.
+    """
+
+    source: str
+    columns: Mapping[str, str] = field(default_factory=dict)
+    where: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    limit: int | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Optim:
+    """The optimiser and its parameter groups.
+
+    Args:
+        lr: learning rate of the last layers.
+        layer_decay: factor on the rate per layer below the head (1 gives all layers `lr`).
+        lr_scale: prefix of parameter names -> factor on their rate; 0 freezes them.
+        no_decay_1d: biases and norm weights are left out of weight decay.
+        clip_norm: largest norm of the whole gradient; None does not clip.
+    """
+
+    name: Literal["adamw", "sgd", "lamb"] = "adamw"
+    lr: float = 2e-5
+    weight_decay: float = 0.01
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    momentum: float = 0.9
+    layer_decay: float = 1.0
+    lr_scale: Mapping[str, float] = field(default_factory=dict)
+    no_decay_1d: bool = True
+    clip_norm: float | None = 1.0
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How the rate moves, as a factor on `Optim.lr`: linear warm-up, then one of four shapes.
+
+    Args:
+        warmup: share of all steps (below 1) or number of steps (1 and above).
+        final: factor at the last step of `linear` and `cosine`.
+        step_epochs: `step` multiplies by `gamma` every so many epochs.
+    """
+
+    name: Literal["linear", "cosine", "step", "constant"] = "linear"
+    warmup: float = 0.06
+    final: float = 0.0
+    step_epochs: float = 1.0
+    gamma: float = 0.1
+
+
+@dataclass(frozen=True)
+class Loop:
+    """The training loop.
+
+    Args:
+        batch_size: examples per optimiser step, over all processes.
+        accumulate: passes that a step is split into, to save memory; changes no result.
+        eval_batch_size: examples per forward pass when measuring; changes no result.
+        bucket: batches drawn together and sorted by length; 0 keeps the random order.
+        precision: `32-true`, `bf16-mixed` or `16-mixed`.
+        ema: decay of an exponential moving average of the weights; 0 keeps none.
+        keep_start: share of the starting weights in the final ones (Wortsman et al. 2022, WiSE-FT); 0 keeps none.
+        patience: epochs without a better home metric before stopping; None never stops early.
+        save_every: optimiser steps between checkpoints; one is written at every epoch's end anyway.
+        loggers: any of csv, tensorboard, wandb, mlflow; metrics.jsonl is always written.
+    """
+
+    epochs: int = 3
+    batch_size: int = 32
+    accumulate: int = 1
+    eval_batch_size: int = 64
+    bucket: int = 50
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    ema: float = 0.0
+    keep_start: float = 0.0
+    patience: int | None = None
+    save_every: int = 200
+    log_every: int = 10
+    workers: int = 0
+    seed: int = 0
+    loggers: tuple[str, ...] = ("csv",)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything a run needs; `tests` are measured after training, the first is home.
+
+    Args:
+        task: frozen settings that build the task.
+        dev: chooses the checkpoint; always of the home distribution.
+        tests: labelled test sets by name.
+        outliers: sets by name that only detection looks at; their labels are ignored.
+        claims: the paper's numbers, by `set/metric`.
+        name: how `get` found it; filled in by `get`.
+    """
+
+    task: Any
+    train: Data
+    dev: Data | None = None
+    tests: Mapping[str, Data] = field(default_factory=dict)
+    outliers: Mapping[str, Data] = field(default_factory=dict)
+    optim: Optim = Optim()
+    schedule: Schedule = Schedule()
+    loop: Loop = Loop()
+    claims: Mapping[str, float] = field(default_factory=dict)
+    name: str = ""
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """`; did you mean 'x'?` or the list of what there is."""
+    close = difflib.get_close_matches(name, known, 1, 0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(known)}"
+
+
+# ---- finding recipes ----------------------------------------------------------------------------------------------
+
+def get(name: str, run: pathlib.Path | None = None) -> Recipe:
+    """The recipe called `file:function`, `./mine.py:function`, or written in a YAML file.
+
+    Args:
+        run: a run folder being restored; a recipe file inside it is refused, since it would run a stranger's code.
+    Raises:
+        BadUsage: no such recipe; the message gives the nearest name.
+        UnsafeInput: the recipe file lies inside `run`.
+    """
+    if name.endswith((".yaml", ".yml")):
+        return read(pathlib.Path(name))
+    place, _, function = name.partition(":")
+    if not function:
+        known = [f"{place}:{f}" for f in functions(place)] or names()
+        raise BadUsage(f"recipe {name!r} has no function part" + nearest(name, known))
+    module = _file_module(place, run) if place.endswith(".py") else _package_module(place, name)
+    build = getattr(module, function, None)
+    if function.startswith("_") or not callable(build):
+        known = [f"{place}:{k}" for k, v in vars(module).items() if isinstance(v, types.FunctionType) and v.__module__ == module.__name__]
+        raise BadUsage(f"no recipe {name!r}" + nearest(name, [k for k in known if ":_" not in k]))
+    recipe = build()
+    if not isinstance(recipe, Recipe):
+        raise BadUsage(f"{name!r} returns {type(recipe).__name__}, not a Recipe")
+    return dataclasses.replace(recipe, name=name)
+
+
+def _package_module(place: str, name: str) -> types.ModuleType:
+    if place not in _files():
+        raise BadUsage(f"no recipe {name!r}" + nearest(name, names()))
+    return importlib.import_module(f"pellucid.recipes.{place}")
+
+
+def _file_module(place: str, run: pathlib.Path | None) -> types.ModuleType:
+    path = pathlib.Path(place)
+    if run and path.resolve().is_relative_to(run.resolve()):
+        raise UnsafeInput(f"{path}: the run names a recipe inside its own folder; look at it and move it elsewhere to use it")
+    if not path.is_file():
+        raise BadUsage(f"no recipe file {place!r}")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def _files() -> list[str]:
+    return sorted(p.stem for p in (pathlib.Path(__file__).parent / "recipes").glob("*.py") if p.stem != "__init__")
+
+
+def functions(place: str) -> dict[str, str]:
+    """Recipe functions of one file of the package -> first line of their docstring, read without importing it."""
+    import ast
+
+    path = pathlib.Path(__file__).parent / "recipes" / f"{place}.py"
+    if not path.is_file():
+        return {}
+    found = [n for n in ast.parse(path.read_text()).body if isinstance(n, ast.FunctionDef) and not n.name.startswith("_")]
+    returns = {n.name: n for n in found if isinstance(n.returns, ast.Name) and n.returns.id == "Recipe"}
+    return {name: (ast.get_docstring(node) or "").split("\n")[0] for name, node in returns.items()}
+
+
+def names() -> list[str]:
+    """Every recipe of the package."""
+    return [f"{place}:{function}" for place in _files() for function in functions(place)]
+
+
+# ---- overrides ----------------------------------------------------------------------------------------------------
+
+def override(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
+    """The recipe with fields replaced by dotted name; strings are read with the field's type.
+
+    Raises:
+        BadUsage: no such field (with the nearest), or a value of another type.
+    """
+    for key, value in settings.items():
+        recipe = _set(recipe, key.split("."), value, key)
+    return recipe
+
+
+def parse_settings(pairs: Sequence[str]) -> dict[str, str]:
+    """`["optim.lr=1e-4"]` as a dict.
+
+    Raises:
+        BadUsage: a pair without `=`.
+    """
+    for pair in pairs:
+        if "=" not in pair:
+            raise BadUsage(f"--set {pair}: expected FIELD=VALUE, as in optim.lr=1e-4")
+    return {key.strip(): value for key, value in (pair.split("=", 1) for pair in pairs)}
+
+
+def _set(node: Any, path: list[str], value: Any, full: str) -> Any:
+    head, rest = path[0], path[1:]
+    if isinstance(node, Mapping):
+        if not rest:
+            return {**node, head: value}
+        if head not in node:
+            raise BadUsage(f"no field {full!r}" + nearest(head, list(node)))
+        return {**node, head: _set(node[head], rest, value, full)}
+    hints = typing.get_type_hints(type(node))
+    if not dataclasses.is_dataclass(node) or head not in hints or head == "name" and isinstance(node, Recipe):
+        known = [k for k in flat(node)] if dataclasses.is_dataclass(node) else []
+        raise BadUsage(f"no field {full!r}" + nearest(".".join(path), known))
+    old, kind = getattr(node, head), hints[head]
+    if not rest:
+        new = coerce(value, kind, full)
+    elif typing.get_origin(kind) is Mapping or isinstance(old, Mapping):
+        kind = (typing.get_args(kind) or (str, Any))[1]
+        if len(rest) > 1 or dataclasses.is_dataclass(kind):
+            new = _set(old, rest, coerce(value, kind, full) if len(rest) == 1 else value, full)
+        else:
+            new = {**old, rest[0]: coerce(value, kind, full)}
+    elif old is None and dataclasses.is_dataclass(kind := _bare(kind)):
+        new = coerce({rest[0]: value}, kind, full)
+    else:
+        new = _set(old, rest, value, full)
+    return dataclasses.replace(node, **{head: new})
+
+
+def _bare(kind: Any) -> Any:
+    """`X` of `X | None`."""
+    args = [a for a in typing.get_args(kind) if a is not type(None)]
+    return args[0] if typing.get_origin(kind) in (typing.Union, types.UnionType) and len(args) == 1 else kind
+
+
+def coerce(value: Any, kind: Any, where: str) -> Any:
+    """`value` as `kind`, read from text where it is a string.
+
+    Raises:
+        BadUsage: the value cannot be of that kind.
+    """
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    wrong = BadUsage(f"{where}={value}: expected {_show(kind)}")
+    if origin in (typing.Union, types.UnionType):
+        if value is None or value in ("null", "none", "None") and type(None) in args:
+            return None
+        return coerce(value, _bare(kind), where)
+    if origin is Literal:
+        if value not in args:
+            raise BadUsage(f"{where}={value}" + nearest(str(value), [str(a) for a in args]))
+        return value
+    if isinstance(value, str) and (origin in (tuple, Mapping, dict, list) or kind in (bool, int, float) or dataclasses.is_dataclass(kind)):
+        try:
+            value = yaml.safe_load(_yaml_sequence(value) if origin is tuple else value)
+        except yaml.YAMLError:
+            raise wrong from None
+    if origin is tuple:
+        return _coerce_tuple(value, args, where, wrong)
+    if origin in (Mapping, dict) or kind is Mapping:
+        if not isinstance(value, Mapping):
+            raise wrong
+        return {str(k): coerce(v, args[1], f"{where}.{k}") if args else v for k, v in value.items()}
+    if dataclasses.is_dataclass(kind):
+        return _coerce_dataclass(value, kind, where, wrong)
+    return _coerce_plain(value, kind, wrong)
+
+
+def _coerce_plain(value: Any, kind: Any, wrong: BadUsage) -> Any:
+    if kind is Any:
+        return value
+    if kind is float:
+        if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+            raise wrong
+        try:
+            return float(value)
+        except ValueError:
+            raise wrong from None
+    if kind is str and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise wrong
+    return value
+
+
+def _coerce_tuple(value: Any, args: tuple[Any, ...], where: str, wrong: BadUsage) -> tuple[Any, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise wrong
+    kinds = [args[0]] * len(value) if args[-1] is Ellipsis else list(args)
+    if len(kinds) != len(value):
+        raise wrong
+    return tuple(coerce(v, k, where) for v, k in zip(value, kinds, strict=True))
+
+
+def _coerce_dataclass(value: Any, kind: Any, where: str, wrong: BadUsage) -> Any:
+    if isinstance(value, kind):
+        return value
+    if isinstance(value, str) and kind is Data:
+        return Data(value)
+    if not isinstance(value, Mapping):
+        raise wrong
+    hints = typing.get_type_hints(kind)
+    for key in value:
+        if key not in hints:
+            raise BadUsage(f"no field '{where}.{key}'" + nearest(str(key), list(hints)))
+    needed = [f.name for f in dataclasses.fields(kind) if f.default is f.default_factory is dataclasses.MISSING and f.name not in value]
+    if needed:
+        raise BadUsage(f"{where}: missing {', '.join(needed)}")
+    return kind(**{k: coerce(v, hints[k], f"{where}.{k}") for k, v in value.items()})
+
+
+def _yaml_sequence(text: str) -> str:
+    return text if text.strip().startswith("[") else f"[{text.strip().strip('()')}]"
+
+
+def _show(kind: Any) -> str:
+    return getattr(kind, "__name__", str(kind)) if typing.get_origin(kind) is None else str(kind).replace("typing.", "").replace("collections.abc.", "")
+
+
+# ---- YAML ---------------------------------------------------------------------------------------------------------
+
+def flat(node: Any, prefix: str = "") -> dict[str, Any]:
+    """Every field by dotted name; mappings of plain values stay whole."""
+    rows: dict[str, Any] = {}
+    for f in dataclasses.fields(node):
+        value, key = getattr(node, f.name), prefix + f.name
+        if dataclasses.is_dataclass(value):
+            rows |= flat(value, key + ".")
+        elif isinstance(value, Mapping) and value and all(dataclasses.is_dataclass(v) for v in value.values()):
+            for name, item in value.items():
+                rows |= flat(item, f"{key}.{name}.")
+        else:
+            rows[key] = value
+    return rows
+
+
+def to_yaml(recipe: Recipe) -> str:
+    """The recipe as YAML: its name and every value, nested by field."""
+    tree = {"recipe": recipe.name, **{k: v for k, v in _plain(recipe).items() if k != "name"}}
+    return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=120)
+
+
+def from_yaml(text: str, source: str = "recipe.yaml", run: pathlib.Path | None = None) -> Recipe:
+    """The recipe that `to_yaml` wrote: found by name, with every value of the file set over it.
+
+    Raises:
+        BadUsage: not YAML, no recipe name, an unknown field or a wrong type.
+    """
+    try:
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise BadUsage(f"{source}: not YAML: {str(error).splitlines()[0]}") from None
+    if not isinstance(tree, dict) or not isinstance(tree.get("recipe"), str):
+        raise BadUsage(f"{source}: no 'recipe: NAME' line")
+    base = get(tree.pop("recipe"), run)
+    hints = typing.get_type_hints(Recipe) | {"task": type(base.task)}
+    for key in tree:
+        if key not in hints or key == "name":
+            raise BadUsage(f"{source}: no field {key!r}" + nearest(key, list(hints)))
+    merged = {key: coerce(_over(getattr(base, key), value), hints[key], key) for key, value in tree.items()}
+    return dataclasses.replace(base, **merged)
+
+
+def read(path: pathlib.Path, run: pathlib.Path | None = None) -> Recipe:
+    """The recipe in a YAML file; see `from_yaml`."""
+    if not path.is_file():
+        raise BadUsage(f"no file {path}")
+    return from_yaml(path.read_text(encoding="utf-8"), str(path), run)
+
+
+def _over(base: Any, value: Any) -> Any:
+    """A dataclass value that the file gives only in part keeps the base's other fields."""
+    if dataclasses.is_dataclass(base) and not isinstance(base, type) and isinstance(value, Mapping):
+        return {**{f.name: getattr(base, f.name) for f in dataclasses.fields(base)}, **value}
+    return value
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_plain(v) for v in value]
+    return value

@@ -1,0 +1,84 @@
+"""The contract between the two wings: what a task promises, and nothing else."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+
+Example = dict[str, Any]  # one row of a data set, under the names the task reads
+Batch = dict[str, Any]  # every tensor and list in it has the example axis first
+Output = dict[str, Tensor]  # what the model returns, untouched
+
+
+@dataclass(frozen=True)
+class Site:
+    """A place in a model whose features can be read and replaced.
+
+    Args:
+        module: dotted name of a submodule that runs exactly once per forward.
+        layout: einops pattern of the tensor there; `b` examples, `d` numbers per unit, every other axis counts units.
+        side: whether the tensor is the module's first "input" or its "output".
+        present: batch key of a bool `b n` mask, true where a unit is real; None if all are.
+        axes: sizes that the pattern cannot infer.
+        names: batch key of one list of words per example, naming its units or, with `groups`, its groups of units.
+        groups: batch key of an int `b n` tensor, the group (word) of each unit, -1 for units in none (special tokens).
+    """
+
+    module: str
+    layout: str
+    side: str = "output"
+    present: str | None = None
+    axes: Mapping[str, int] = field(default_factory=dict)
+    names: str | None = None
+    groups: str | None = None
+
+
+@runtime_checkable
+class Metric(Protocol):
+    """A number gathered example by example; `merge` joins what two processes gathered."""
+
+    higher_is_better: bool
+
+    def update(self, prediction: Any, example: Example) -> None:
+        """Counts one prediction against its example."""
+
+    def merge(self, other: Any) -> None:
+        """Adds what another accumulator of the same kind has gathered."""
+
+    def compute(self) -> float:
+        """The number so far; NaN before the first update."""
+
+
+@runtime_checkable
+class Task(Protocol):
+    """Eight promises; `pellucid.testing.check_task` holds a task to them.
+
+    `score_unit` ("log-probability" or "value") says what `score` returns. A task may also offer
+    `prepare(examples, source) -> examples`: it checks rows before training (raising BadData with source and row)
+    and does once per row what every batch would repeat, such as tokenising. A prepared example may carry `length`,
+    by which batches of similar size are formed.
+    """
+
+    model: nn.Module  # model(batch) -> Output
+    sites: Mapping[str, Site]  # where it can be explained; "input" is always there
+    score_unit: str
+
+    def collate(self, examples: Sequence[Example]) -> Batch:
+        """One batch of the examples; masks are `*_present`, true where real."""
+
+    def loss(self, output: Output, batch: Batch) -> dict[str, Float[Tensor, ""]]:
+        """Named parts, each a mean over examples; their sum is minimised."""
+
+    def predict(self, output: Output, batch: Batch) -> list[Any]:
+        """One prediction per example, in the data set's own units."""
+
+    def metrics(self) -> dict[str, Metric]:
+        """Fresh accumulators by name; the first is the one that chooses a checkpoint."""
+
+    def answer(self, output: Output) -> Shaped[Tensor, "b ..."]:
+        """Indices that name, per example, the statement to be explained."""
+
+    def score(self, output: Output, answer: Shaped[Tensor, "b ..."]) -> Float[Tensor, " b"]:
+        """How strongly the output makes that statement, in `score_unit`."""
