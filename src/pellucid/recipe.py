@@ -159,6 +159,7 @@ def nearest(name: str, known: Sequence[str]) -> str:
 
 # ---- finding recipes ----------------------------------------------------------------------------------------------
 
+
 def get(name: str, run: pathlib.Path | None = None) -> Recipe:
     """The recipe called `file:function`, `./mine.py:function`, or written in a YAML file.
 
@@ -227,6 +228,7 @@ def names() -> list[str]:
 
 
 # ---- overrides ----------------------------------------------------------------------------------------------------
+
 
 def override(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
     """The recipe with fields replaced by dotted name; strings are read with the field's type.
@@ -365,10 +367,15 @@ def _yaml_sequence(text: str) -> str:
 
 
 def _show(kind: Any) -> str:
-    return getattr(kind, "__name__", str(kind)) if typing.get_origin(kind) is None else str(kind).replace("typing.", "").replace("collections.abc.", "")
+    return (
+        getattr(kind, "__name__", str(kind))
+        if typing.get_origin(kind) is None
+        else str(kind).replace("typing.", "").replace("collections.abc.", "")
+    )
 
 
 # ---- YAML ---------------------------------------------------------------------------------------------------------
+
 
 def flat(node: Any, prefix: str = "") -> dict[str, Any]:
     """Every field by dotted name; mappings of plain values stay whole."""

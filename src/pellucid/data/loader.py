@@ -71,5 +71,7 @@ class Indexed(torch.utils.data.Dataset):
 def load(task: Task, examples: Sequence[Example], index_lists: Sequence[list[int]], workers: int = 0) -> Iterator[Batch]:
     """Collated batches of the given indices, in order, whatever the number of workers."""
     # a generator of its own: the loader would otherwise draw its workers' seed from the global stream
-    loader = DataLoader(Indexed(task, examples, index_lists), batch_size=None, num_workers=workers, generator=torch.Generator().manual_seed(0))
+    loader = DataLoader(
+        Indexed(task, examples, index_lists), batch_size=None, num_workers=workers, generator=torch.Generator().manual_seed(0)
+    )
     return iter(loader)

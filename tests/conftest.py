@@ -1,0 +1,26 @@
+"""What every test shares: no network, one seed, shapes enforced, the folder of reference data where it is present."""
+
+import os
+import pathlib
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import pytest
+import torch
+
+HERE = pathlib.Path(__file__).parent
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def shared() -> pathlib.Path:
+    """Reference numbers and real data that users do not have."""
+    place = pathlib.Path(os.environ.get("PELLUCID_SHARED", HERE.parent.parent / "shared"))
+    if not place.is_dir():
+        pytest.skip(f"no reference data at {place.name}/ beside the checkout")
+    return place
