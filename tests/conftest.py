@@ -8,6 +8,9 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import pytest
 import torch
+from jaxtyping import install_import_hook
+
+install_import_hook("pellucid", "beartype.beartype")  # shapes are checked in tests and cost nothing outside them
 
 HERE = pathlib.Path(__file__).parent
 
