@@ -136,6 +136,8 @@ class Recipe:
         tests: labelled test sets by name.
         outliers: sets by name that only detection looks at; their labels are ignored.
         claims: the paper's numbers, by `set/metric`.
+        init: run folder or safetensors file whose weights training starts from; every key must fit.
+        init_skip: prefixes of keys that keep their fresh weights.
         name: how `get` found it; filled in by `get`.
     """
 
@@ -148,6 +150,8 @@ class Recipe:
     schedule: Schedule = Schedule()
     loop: Loop = Loop()
     claims: Mapping[str, float] = field(default_factory=dict)
+    init: str = ""
+    init_skip: tuple[str, ...] = ()
     name: str = ""
 
 
@@ -262,9 +266,10 @@ def _set(node: Any, path: list[str], value: Any, full: str) -> Any:
             raise BadUsage(f"no field {full!r}" + nearest(head, list(node)))
         return {**node, head: _set(node[head], rest, value, full)}
     hints = typing.get_type_hints(type(node))
-    if not dataclasses.is_dataclass(node) or head not in hints or head == "name" and isinstance(node, Recipe):
-        known = [k for k in flat(node)] if dataclasses.is_dataclass(node) else []
-        raise BadUsage(f"no field {full!r}" + nearest(".".join(path), known))
+    if not dataclasses.is_dataclass(node) or head not in hints or (head == "name" and isinstance(node, Recipe)):
+        before = full.removesuffix(".".join(path))
+        known = [before + key for key in flat(node)] if dataclasses.is_dataclass(node) else []
+        raise BadUsage(f"no field {full!r}" + nearest(full, known))
     old, kind = getattr(node, head), hints[head]
     if not rest:
         new = coerce(value, kind, full)
