@@ -46,11 +46,18 @@ def gather_metrics(task: Task, predictions: Sequence[Any], examples: Sequence[Ex
 
 
 def evaluate(
-    task: Task, examples: Sequence[Example], batch_size: int = 64, workers: int = 0, fabric: Fabric | None = None, site: str | None = None
+    task: Task,
+    examples: Sequence[Example],
+    batch_size: int = 64,
+    workers: int = 0,
+    fabric: Fabric | None = None,
+    site: str | None = None,
+    labelled: bool = True,
 ) -> Evaluation:
-    """Measures a task on labelled examples.
+    """Measures a task on examples.
 
     Args:
+        labelled: without labels there are predictions and scores, but no metrics.
         fabric: shares the examples among its processes by index; every process gets the whole result.
         site: also keep the mean features there.
     """
@@ -63,7 +70,7 @@ def evaluate(
     for indices, batch in zip(lists, loader.load(task, examples, lists, workers), strict=True):
         with torch.no_grad(), probe.still(task.model), precision():
             found |= _run(task, loader.move(batch, device), indices, site)
-    return _join(task, examples, _exchange(found, fabric))
+    return _join(task, examples, _exchange(found, fabric), labelled)
 
 
 def _my_rows(examples: Sequence[Example], fabric: Fabric | None) -> list[int]:
@@ -97,11 +104,11 @@ def _exchange(found: dict[int, tuple[Any, ...]], fabric: Fabric | None) -> dict[
     return {k: v for part in everyone for k, v in part.items()}
 
 
-def _join(task: Task, examples: Sequence[Example], found: dict[int, tuple[Any, ...]]) -> Evaluation:
+def _join(task: Task, examples: Sequence[Example], found: dict[int, tuple[Any, ...]], labelled: bool) -> Evaluation:
     assert len(found) == len(examples), "an example was lost or counted twice"
     columns = list(zip(*(found[i] for i in range(len(examples))), strict=True)) or [(), (), (), ()]
     predictions, scores, logits, features = columns
-    metrics = gather_metrics(task, predictions, examples)
+    metrics = gather_metrics(task, predictions, examples) if labelled else {}
     return Evaluation(
         {k: float(m.compute()) for k, m in metrics.items()},
         {k: m.higher_is_better for k, m in metrics.items()},

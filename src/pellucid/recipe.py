@@ -36,18 +36,21 @@ class Data:
     """Where examples come from.
 
     Args:
-        source: kind and place, `csv:reviews.csv`, `sentiment:movies/train`, `hf:folder`; `pellucid list data` names the kinds.
+        source: kind and place, `csv:reviews.csv`, `sentiment:movies/train`, `hf:folder`; `pellucid list data` names the kinds;
+            `${NAME}` is read from the environment.
         columns: name the task reads -> column of the file, `{"text": "review", "label": "stars"}`; same names need no entry.
         where: column -> value that a row must have to be kept.
         labels: value in the file -> label, where the file's labels are not the ones wanted.
+        part: this share of the rows, 80, 10 and 10 in a hundred, drawn with `seed`; empty takes all.
         limit: keep so many rows, drawn with `seed`; None keeps all.
-        seed: the draw of `limit`.
+        seed: the draw of `part` and `limit`.
     """
 
     source: str
     columns: Mapping[str, str] = field(default_factory=dict)
     where: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
+    part: Literal["", "train", "dev", "test"] = ""
     limit: int | None = None
     seed: int = 0
 
@@ -155,6 +158,36 @@ class Recipe:
     name: str = ""
 
 
+@dataclass(frozen=True)
+class Cell:
+    """One entry of a table: a recipe, trained once per seed.
+
+    Args:
+        group: recipes whose numbers are comparable.
+        train: what the recipe learns from; the column of home.
+        model: the row.
+    """
+
+    group: str
+    train: str
+    model: str
+    recipe: Recipe
+
+
+@dataclass(frozen=True)
+class Table:
+    """What `pellucid table` trains, measures and prints beside a paper's claims.
+
+    Args:
+        notes: said above the numbers; what a reader must know to read them fairly.
+    """
+
+    title: str
+    cells: Sequence[Cell]
+    seeds: tuple[int, ...] = (0, 1, 2)
+    notes: str = ""
+
+
 def nearest(name: str, known: Sequence[str]) -> str:
     """`; did you mean 'x'?` or the list of what there is."""
     close = difflib.get_close_matches(name, known, 1, 0.5)
@@ -191,7 +224,7 @@ def get(name: str, run: pathlib.Path | None = None) -> Recipe:
 
 
 def _package_module(place: str, name: str) -> types.ModuleType:
-    if place not in _files():
+    if place not in places():
         raise BadUsage(f"no recipe {name!r}" + nearest(name, names()))
     return importlib.import_module(f"pellucid.recipes.{place}")
 
@@ -210,7 +243,8 @@ def _file_module(place: str, run: pathlib.Path | None) -> types.ModuleType:
     return module
 
 
-def _files() -> list[str]:
+def places() -> list[str]:
+    """Files of recipes in the package."""
     return sorted(p.stem for p in (pathlib.Path(__file__).parent / "recipes").glob("*.py") if p.stem != "__init__")
 
 
@@ -228,7 +262,7 @@ def functions(place: str) -> dict[str, str]:
 
 def names() -> list[str]:
     """Every recipe of the package."""
-    return [f"{place}:{function}" for place in _files() for function in functions(place)]
+    return [f"{place}:{function}" for place in places() for function in functions(place)]
 
 
 # ---- overrides ----------------------------------------------------------------------------------------------------
@@ -301,7 +335,7 @@ def coerce(value: Any, kind: Any, where: str) -> Any:
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     wrong = BadUsage(f"{where}={value}: expected {_show(kind)}")
     if origin in (typing.Union, types.UnionType):
-        if value is None or value in ("null", "none", "None") and type(None) in args:
+        if value is None or (value in ("null", "none", "None") and type(None) in args):
             return None
         return coerce(value, _bare(kind), where)
     if origin is Literal:

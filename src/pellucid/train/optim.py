@@ -3,7 +3,6 @@
 import math
 import re
 
-import timm.optim
 import torch
 from torch import nn
 
@@ -62,6 +61,8 @@ def optimizer(model: nn.Module, optim: Optim) -> torch.optim.Optimizer:
     if optim.name == "sgd":
         return torch.optim.SGD(groups, lr=optim.lr, momentum=optim.momentum)
     if optim.name == "lamb":
+        import timm.optim  # seconds to import, all of timm comes with it
+
         return timm.optim.Lamb(groups, lr=optim.lr, betas=optim.betas, eps=optim.eps)
     return torch.optim.AdamW(groups, lr=optim.lr, betas=optim.betas, eps=optim.eps)
 

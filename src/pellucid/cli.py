@@ -1,0 +1,263 @@
+"""The command line: one verb each; parses, prints, exits. Heavy imports happen inside the verbs."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pellucid import recipe as recipes
+from pellucid.errors import BadUsage, PellucidError
+from pellucid.recipe import Data
+
+Verb = Callable[[argparse.Namespace], int]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one verb; the exit status is that of DESIGN: 0 done, 1 failure, 2 usage, 3 data, 4 unsafe, 5 gate, 130 interrupted."""
+    given = parser().parse_args(arguments)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if not given.debug:
+        _quiet()
+    try:
+        return given.verb(given)
+    except PellucidError as error:
+        return _fail(given, error, error.exit_status)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return _fail(given, Interruption(), 130)
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        return _fail(given, error, 1)
+
+
+class Interruption(Exception):
+    """Ctrl-C outside training."""
+
+    def __str__(self) -> str:
+        return "interrupted"
+
+
+def _fail(given: argparse.Namespace, error: BaseException, status: int) -> int:
+    if given.debug:
+        raise error
+    line = " ".join(str(error).split()) or type(error).__name__
+    print(f"pellucid {given.name}: {line}" + (" (--debug shows where)" if status == 1 else ""), file=sys.stderr)
+    return status
+
+
+def _quiet() -> None:
+    """Libraries' notes and bars would bury our one line."""
+    import logging
+    import warnings
+
+    warnings.filterwarnings("ignore")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    for name in ("lightning_fabric", "lightning.fabric", "transformers", "torch"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+# ---- the parser -------------------------------------------------------------------------------------------------------
+
+
+def parser() -> argparse.ArgumentParser:
+    """All verbs and their flags."""
+    whole = argparse.ArgumentParser("pellucid", description="Fine-tune, measure at home and under shift, explain, check, report.")
+    whole.add_argument("--version", action=Version, nargs=0, help="print the version")
+    verbs = whole.add_subparsers(title="verbs", dest="name", required=True, metavar="VERB")
+
+    def verb(name: str, run: Verb, about: str) -> argparse.ArgumentParser:
+        one = verbs.add_parser(name, help=about, description=about)
+        one.add_argument("--debug", action="store_true", help="show the trace of an error")
+        one.set_defaults(verb=run)
+        return one
+
+    _add_making(verb)
+    _add_measuring(verb)
+    _add_checking(verb)
+    return whole
+
+
+class Version(argparse.Action):
+    """Prints the version and leaves."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        """Prints and exits."""
+        import pellucid
+
+        print(pellucid.__version__)
+        parser.exit()
+
+
+Add = Callable[[str, Verb, str], argparse.ArgumentParser]
+
+
+def _add_making(verb: Add) -> None:
+    one = verb("demo", lazily("demo"), "the main job on real text: fine-tune, shift, detect, explain, report; minutes on a laptop")
+    one.add_argument("--out", default="runs/demo", help="folder of the runs (default %(default)s)")
+    one.add_argument("--quick", action="store_true", help="a small generated set and a bag of words: seconds, no download")
+    _add_quiet(one)
+
+    one = verb("list", lazily("list_"), "what there is")
+    one.add_argument("what", choices=["recipes", "models", "data", "methods", "shifts"])
+    one.add_argument("--json", action="store_true")
+
+    one = verb("show", lazily("show"), "the recipe as YAML, with overrides")
+    one.add_argument("recipe")
+    _add_set(one)
+
+    verb("doctor", lazily("doctor"), "versions, devices, optional packages, cache").add_argument("--json", action="store_true")
+
+    one = verb("train", lazily("train"), "train a recipe into a folder; an existing run resumes")
+    one.add_argument("recipe", help="file:function, ./mine.py:function or a recipe.yaml")
+    one.add_argument("--out", required=True, help="folder of the run")
+    one.add_argument("--init", default="", help="run folder or safetensors file to start from")
+    one.add_argument("--init-skip", action="append", default=[], metavar="PREFIX", help="keys that keep fresh weights")
+    _add_set(one)
+    _add_data(one)
+    one.add_argument("--dev", help="source of the set that chooses the checkpoint (default: a tenth of --data)")
+    one.add_argument(
+        "--test", action="append", default=[], metavar="NAME=SOURCE", help="a test set; the first is home (default: a tenth of --data)"
+    )
+    one.add_argument("--gate", action="append", default=[], metavar="SET/METRIC=VALUE", help="exit 5 where the number is worse")
+    _add_quiet(one)
+
+
+def _add_measuring(verb: Add) -> None:
+    one = verb("evaluate", lazily("evaluate"), "measure a run on its test sets, or on --data")
+    _add_run(one)
+    _add_data(one)
+    one.add_argument("--gate", action="append", default=[], metavar="SET/METRIC=VALUE", help="exit 5 where the number is worse")
+
+    one = verb("shift", lazily("shift"), "home against elsewhere: drops with intervals, calibration, detection")
+    _add_run(one)
+    one.add_argument("--home", help="source of the home test set (default: the recipe's)")
+    one.add_argument("--away", action="append", default=[], metavar="[NAME=]SOURCE", help="a set from elsewhere (default: the recipe's)")
+    one.add_argument("--corrupt", default="", metavar="1-5", help="also corrupted copies of home, at these severities")
+    one.add_argument("--site", default="last", help="where feature distances are measured; none for no distances")
+    _add_columns(one)
+
+    one = verb("explain", lazily("explain"), "which words (pixels, columns) made the model say so, and is that to be believed")
+    _add_run(one)
+    one.add_argument(
+        "--input", action="append", default=[], help="a text, or a file of a known data kind (default: examples of the test sets)"
+    )
+    one.add_argument("--method", default="iba,integrated_gradients,occlusion,lime", help="names, separated by commas (default %(default)s)")
+    one.add_argument("--site", default="input")
+    one.add_argument("--answer", choices=["predicted", "gold"], default="predicted")
+    one.add_argument("--num", type=int, default=3, help="examples per test set (default %(default)s)")
+    one.add_argument("--html", help="write a page")
+
+    one = verb("predict", lazily("predict"), "predictions of a run")
+    _add_run(one)
+    one.add_argument("inputs", nargs="+", help="texts, or files of a known data kind")
+    _add_columns(one)
+
+    one = verb("report", lazily("report"), "write the run's page")
+    _add_run(one)
+
+
+def _add_checking(verb: Add) -> None:
+    one = verb("check-data", lazily("check_data"), "read a source, say what is in it and what is wrong with it")
+    one.add_argument("source")
+    one.add_argument("--against", action="append", default=[], metavar="SOURCE", help="also count rows that both have")
+    one.add_argument("--json", action="store_true")
+    _add_columns(one)
+
+    one = verb("check", lazily("check"), "hold the task of a recipe to its promises")
+    one.add_argument("recipe")
+    _add_set(one)
+
+    one = verb("check-method", lazily("check_method"), "hold an attribution method to known truth")
+    one.add_argument("method", help="a name, or ./mine.py:function")
+    one.add_argument("--json", action="store_true")
+
+    one = verb("table", lazily("table"), "claimed beside measured; with --run, train what is missing")
+    one.add_argument("table", help="a recipe file, as in `pellucid table robustness`")
+    one.add_argument("--run", action="store_true")
+    one.add_argument("--out", default="runs/tables", help="where its runs lie (default %(default)s)")
+    one.add_argument("--only", default="", metavar="TEXT", help="cells whose group, training set or model contains this")
+    one.add_argument("--seeds", type=int, default=0, help="the first so many seeds (default: all)")
+    one.add_argument("--json", action="store_true")
+    one.add_argument("--write", default="", metavar="FOLDER", help="write NAME.json and NAME.md there")
+
+    one = verb("bench", lazily("bench"), "run benchmarks/NAME.py of a checkout; the last line is JSON")
+    one.add_argument("benchmark")
+
+
+def lazily(name: str) -> Verb:
+    """The verb's function in `pellucid.verbs`, imported when it is called."""
+
+    def run(given: argparse.Namespace) -> int:
+        import importlib
+
+        return getattr(importlib.import_module("pellucid.verbs"), name)(given)
+
+    return run
+
+
+def _add_run(one: argparse.ArgumentParser) -> None:
+    one.add_argument("run", help="folder of a run")
+    one.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_set(one: argparse.ArgumentParser) -> None:
+    one.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="override a field, as in optim.lr=1e-4")
+
+
+def _add_quiet(one: argparse.ArgumentParser) -> None:
+    one.add_argument("--quiet", action="store_true", help="plain lines instead of a progress bar")
+
+
+def _add_data(one: argparse.ArgumentParser) -> None:
+    one.add_argument("--data", help="source of examples, as in csv:reviews.csv; `pellucid list data` names the kinds")
+    _add_columns(one)
+
+
+def _add_columns(one: argparse.ArgumentParser) -> None:
+    one.add_argument(
+        "--column",
+        action="append",
+        default=[],
+        metavar="ROLE=NAME",
+        help="column of the file that the task reads as text, text_pair, label",
+    )
+    one.add_argument("--label", action="append", default=[], metavar="FOUND=WANTED", help="rename a label")
+    one.add_argument("--limit", type=int, help="at most so many rows")
+
+
+# ---- shared by verbs ----------------------------------------------------------------------------------------------------
+
+
+def pairs(flag: str, given: Sequence[str]) -> dict[str, str]:
+    """`["a=b"]` as a dict.
+
+    Raises:
+        BadUsage: an entry without `=`.
+    """
+    wrong = [entry for entry in given if "=" not in entry]
+    if wrong:
+        raise BadUsage(f"{flag} {wrong[0]}: expected {'NAME=VALUE'}")
+    return dict(entry.split("=", 1) for entry in given)
+
+
+def data_of(given: argparse.Namespace, source: str) -> Data:
+    """The source with the command line's columns, labels and limit."""
+    return Data(source, columns=pairs("--column", given.column), labels=pairs("--label", given.label), limit=given.limit)
+
+
+def settings_of(given: argparse.Namespace) -> dict[str, str]:
+    """The `--set` flags."""
+    return recipes.parse_settings(given.set)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on stdout."""
+    print(json.dumps(value, indent=1, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

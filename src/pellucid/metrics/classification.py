@@ -1,0 +1,70 @@
+"""Numbers for predicted labels: accuracy, macro F1."""
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from pellucid.metrics.paired import checked, once, target_of
+from pellucid.task import Example
+
+
+class Accuracy:
+    """Share of predictions equal to the label."""
+
+    higher_is_better = True
+
+    def __init__(self, key: str = "label"):
+        self.key = key
+        self.correct: list[bool] = []
+
+    def update(self, prediction: Any, example: Example) -> None:
+        """Counts one prediction; NaN is refused with ValueError."""
+        self.correct.append(bool(checked(prediction, example) == target_of(example, self.key)))
+
+    def merge(self, other: "Accuracy") -> None:
+        """Appends what another has gathered."""
+        self.correct += other.correct
+
+    def compute(self) -> float:
+        """The share so far, 0 to 1."""
+        return float(self.resample(once(len(self.correct)))[0]) if self.correct else float("nan")
+
+    def resample(self, weights: Float[np.ndarray, "r n"]) -> Float[np.ndarray, " r"]:
+        """The share for every row of multiplicities, examples in the order of the updates."""
+        return weights @ np.asarray(self.correct, dtype=np.float64) / weights.sum(1)
+
+
+class MacroF1:
+    """F1 of each label that was predicted or true, averaged with equal weight; a label never hit counts 0."""
+
+    higher_is_better = True
+
+    def __init__(self, key: str = "label"):
+        self.key = key
+        self.predicted: list[Any] = []
+        self.true: list[Any] = []
+
+    def update(self, prediction: Any, example: Example) -> None:
+        """Counts one prediction; NaN is refused with ValueError."""
+        prediction, label = checked(prediction, example), target_of(example, self.key)
+        self.predicted.append(prediction)
+        self.true.append(label)
+
+    def merge(self, other: "MacroF1") -> None:
+        """Appends what another has gathered."""
+        self.predicted += other.predicted
+        self.true += other.true
+
+    def compute(self) -> float:
+        """The mean F1 so far, 0 to 1."""
+        return float(self.resample(once(len(self.true)))[0]) if self.true else float("nan")
+
+    def resample(self, weights: Float[np.ndarray, "r n"]) -> Float[np.ndarray, " r"]:
+        """The mean F1 for every row of multiplicities; a label absent from a row does not count in it."""
+        labels = {label: i for i, label in enumerate(dict.fromkeys(self.true + self.predicted))}
+        eye = np.eye(len(labels))
+        true, predicted = (eye[[labels[v] for v in column]] for column in (self.true, self.predicted))  # n c
+        hits, seen = weights @ (true * predicted), weights @ (true + predicted)  # r c
+        f1 = np.divide(2 * hits, seen, out=np.zeros_like(seen), where=seen > 0)
+        return f1.sum(1) / (seen > 0).sum(1)

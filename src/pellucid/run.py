@@ -1,0 +1,331 @@
+"""The Python face: a run from its recipe to its report. Here, and in the command line, the two wings meet."""
+
+import os
+import pathlib
+import platform
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+
+import pellucid
+from pellucid import checkpoint, publish
+from pellucid import recipe as recipes
+from pellucid.data.corrupt import TEXT
+from pellucid.data.leaks import leaks
+from pellucid.data.read import read
+from pellucid.errors import BadData, BadUsage, UnsafeInput
+from pellucid.evaluate import Evaluation, evaluate
+from pellucid.explain.attribution import Statistics
+from pellucid.explain.explain import Question, explain, statistics_at
+from pellucid.explain.probe import find_site
+from pellucid.recipe import Data, Recipe
+from pellucid.report import page
+from pellucid.shift import compare, corruption, detect
+from pellucid.task import Example, Task
+from pellucid.train.loop import Progress, Trainer, start_fabric
+
+Sets = dict[str, list[Example]]
+
+
+@dataclass
+class Run:
+    """A trained task in its folder."""
+
+    folder: pathlib.Path
+    recipe: Recipe
+    task: Task
+    fabric: Fabric
+
+    # ---- measuring ---------------------------------------------------------------------------------------------------
+
+    def prepared(self, data: Data) -> list[Example]:
+        """The examples of a data set, checked and made ready by the task."""
+        return prepare(self.task, read(data), data.source)
+
+    def measure(self, examples: Sequence[Example], site: str | None = None, labelled: bool = True) -> Evaluation:
+        """One pass over prepared examples."""
+        loop = self.recipe.loop
+        return evaluate(self.task, examples, loop.eval_batch_size, loop.workers, self.fabric, site, labelled)
+
+    def evaluate(self) -> dict[str, Any]:
+        """The task's metrics on the recipe's test sets; kept in `results/evaluate.json`."""
+        if not self.recipe.tests:
+            raise BadUsage(f"{self.folder}: the recipe has no test sets; name one with --data")
+        return self._keep("evaluate", self.measured(self.recipe.tests))
+
+    def measured(self, data: Mapping[str, Data]) -> dict[str, Any]:
+        """The task's metrics on any labelled sets; nothing is written."""
+        found = {name: self.measure(self.prepared(d)) for name, d in data.items()}
+        sets = {name: {"n": len(e.examples), "metrics": _numbers(e)} for name, e in found.items()}
+        return {"score_unit": self.task.score_unit, "sets": sets}
+
+    def shift(
+        self, tests: Mapping[str, Data] | None = None, corrupt: Sequence[int] = (), site: str | None = "last", resamples: int = 1000
+    ) -> dict[str, Any]:
+        """Home against every other set: metrics with intervals, calibration, detection; kept in `results/`.
+
+        Args:
+            tests: the first is home; by default the recipe's.
+            corrupt: severities at which corrupted copies of home join the sets.
+            site: where feature distances are measured, `last` for the task's last site, None for none.
+        """
+        tests = dict(tests or self.recipe.tests)
+        if not tests:
+            raise BadUsage("no test sets; give --home and --away, or a recipe with tests")
+        sets = {name: self.prepared(data) for name, data in tests.items()}
+        home = next(iter(sets))
+        raw = corruption.corrupted_sets(sets[home], list(TEXT), corrupt, name=home) if corrupt else {}
+        sets |= {name: prepare(self.task, rows, name) for name, rows in raw.items()}
+        place = list(self.task.sites)[-1] if site == "last" else site
+        found = {name: self.measure(rows, place) for name, rows in sets.items()}
+        dev = self.measure(self.prepared(self.recipe.dev)) if self.recipe.dev else None
+        told = self._keep("shift", compare.compare(self.task, found, resamples, dev))
+        outliers = {name: self.measure(self._unlabelled(data), place, labelled=False) for name, data in self.recipe.outliers.items()}
+        away = {name: e for name, e in found.items() if name != home and name not in raw} | outliers
+        if away:
+            train = self.measure(self.prepared(replace(self.recipe.train, limit=_least(self.recipe.train.limit, 2000))), place)
+            self._keep("detection", detect.detect(found[home], away, train))
+        return told
+
+    def _unlabelled(self, data: Data) -> list[Example]:
+        rows = [{k: v for k, v in row.items() if k != "label"} for row in read(data)]
+        return prepare(self.task, rows, data.source)
+
+    # ---- explaining --------------------------------------------------------------------------------------------------
+
+    def explain(
+        self,
+        examples: Sequence[Example | str] | None = None,
+        methods: Sequence[str] = Question.methods,
+        site: str = "input",
+        answer: str = "predicted",
+        num: int = 3,
+    ) -> dict[str, Any]:
+        """Relevance of every word by each method, with its degradation curve.
+
+        Args:
+            examples: by default `num` of each of the recipe's test sets, right and wrong answers alike; these are kept in
+                `results/explanations.json`.
+            answer: explain the answer that was `predicted`, or the `gold` one.
+        """
+        given = examples is not None
+        rows = self._rows(examples) if examples is not None else self._some_of_each(num)
+        if not rows:
+            raise BadUsage(f"{self.folder}: the recipe has no test sets; give texts with --input")
+        question = Question(tuple(methods), site, answer)
+        gold = getattr(self.task, "gold", None)
+        found = explain(self.task, rows, question, self.statistics(site), gold)
+        return found if given else self._keep("explanations", found)
+
+    def _some_of_each(self, num: int) -> list[Example]:
+        some = {name: replace(data, limit=_least(data.limit, num)) for name, data in self.recipe.tests.items()}
+        return [{**row, "set": name} for name, data in some.items() for row in self.prepared(data)]
+
+    def statistics(self, site: str) -> Statistics:
+        """Mean and spread of the units at a site over 300 training examples, kept in the folder."""
+        place = self.folder / "statistics" / f"{find_site(self.task, site).module}.{find_site(self.task, site).side}.safetensors"
+        if not place.exists():
+            rows = self.prepared(replace(self.recipe.train, limit=_least(self.recipe.train.limit, 300)))
+            found = statistics_at(self.task, rows, site)
+            place.parent.mkdir(exist_ok=True)
+            checkpoint.save({"mean": found.mean, "std": found.std}, place)
+        kept = {k: v.to(self.fabric.device) for k, v in checkpoint.load(place).items()}
+        return Statistics(kept["mean"], kept["std"])
+
+    # ---- using -------------------------------------------------------------------------------------------------------
+
+    def predict(self, examples: Sequence[Example | str]) -> list[dict[str, Any]]:
+        """A prediction and its score per example; a string is taken as `text`."""
+        rows = self._rows([e if isinstance(e, str) else {k: v for k, v in e.items() if k != "label"} for e in examples])
+        found = self.measure(rows, labelled=False)
+        unit = "log_probability" if self.task.score_unit == "log-probability" else "value"
+        return [{"id": r["id"], "prediction": p, unit: float(s)} for r, p, s in zip(rows, found.predictions, found.scores, strict=True)]
+
+    def _rows(self, examples: Sequence[Example | str]) -> list[Example]:
+        rows = [{"text": e} if isinstance(e, str) else e for e in examples]
+        return prepare(self.task, [{"id": str(i + 1), **row} for i, row in enumerate(rows)], "input")
+
+    def report(self) -> pathlib.Path:
+        """Writes `report.html` from what the folder holds."""
+        return page.write(self.folder)
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> pathlib.Path:
+        """Copies what is needed to use the model elsewhere: recipe, weights, preprocessing, results, card."""
+        return publish.copy_model(self.folder, pathlib.Path(folder))
+
+    def push_to_hub(self, name: str, private: bool = False) -> str:
+        """Uploads the same to the Hugging Face hub; gives its address."""
+        return publish.upload(self.folder, name, private)
+
+    def _keep(self, name: str, value: dict[str, Any]) -> dict[str, Any]:
+        if self.fabric.is_global_zero:
+            checkpoint.write_json(self.folder / "results" / f"{name}.json", value)
+        return value
+
+
+def _numbers(found: Evaluation) -> dict[str, Any]:
+    return {k: {"value": v, "higher_is_better": found.higher_is_better[k]} for k, v in found.metrics.items()}
+
+
+def _least(limit: int | None, most: int) -> int:
+    return most if limit is None else min(limit, most)
+
+
+def prepare(task: Task, examples: Sequence[Example], source: str) -> list[Example]:
+    """The examples through the task's `prepare`, where it has one.
+
+    Raises:
+        BadData: the set is empty.
+    """
+    if not examples:
+        raise BadData(f"{source}: no examples left after filtering")
+    ready = getattr(task, "prepare", None)
+    return ready(examples, source) if ready else list(examples)
+
+
+# ---- training ---------------------------------------------------------------------------------------------------------
+
+
+def train(
+    recipe: str | Recipe,
+    out: str | os.PathLike[str],
+    settings: Mapping[str, Any] | None = None,
+    data: Mapping[str, Data] | None = None,
+    watch: Callable[[Progress], None] | None = None,
+) -> Run:
+    """Trains a recipe into a folder and measures its test sets; a folder that holds this run already is resumed.
+
+    Args:
+        settings: fields by dotted name, over the recipe's.
+        data: `train`, and perhaps `dev` and any test sets, instead of the recipe's; what is not given is held out of `train`.
+    """
+    chosen = recipes.get(recipe) if isinstance(recipe, str) else recipe
+    chosen = recipes.override(own_data(chosen, data) if data else chosen, settings or {})
+    folder = pathlib.Path(out)
+    fabric = start_fabric(chosen.loop.precision)
+    if fabric.is_global_zero:
+        claim(folder, chosen)
+    torch.manual_seed(chosen.loop.seed)
+    raw = {"train": read(chosen.train), "dev": read(chosen.dev) if chosen.dev else []}
+    task = chosen.task.build(raw["train"])
+    origin = {"train": chosen.train.source, "dev": chosen.dev.source if chosen.dev else ""}
+    ready = {name: prepare(task, rows, origin[name]) if rows else [] for name, rows in raw.items()}
+    tests = {name: prepare(task, read(d), d.source) for name, d in chosen.tests.items()}  # refused before training, not after
+    if chosen.init:
+        _initialise(task, chosen)
+    fabric.barrier()
+    done = Trainer(task, chosen, ready["train"], ready["dev"], fabric).fit(folder, watch)
+    run = Run(folder, chosen, task, fabric)
+    if fabric.is_global_zero:
+        if hasattr(chosen.task, "write"):
+            chosen.task.write(task, folder / "preprocessing")
+        shares = {name: sum(bool(e.get("truncated")) for e in rows) / len(rows) for name, rows in {**ready, **tests}.items() if rows}
+        run._keep("environment", _environment(run, done.time_s, shares))
+        if tests:
+            run._keep("leaks", leaks(ready["train"], tests))
+        publish.write_card(folder)
+    if tests:
+        run.evaluate()
+    return run
+
+
+def own_data(recipe: Recipe, data: Mapping[str, Data]) -> Recipe:
+    """The recipe on other data; a missing dev or test set is held out of the training rows."""
+    if "train" not in data:
+        raise BadUsage("data without a training set")
+    whole = data["train"]
+    rest = {name: d for name, d in data.items() if name not in ("train", "dev")}
+    dev = data.get("dev") or replace(whole, part="dev")
+    tests = rest or {"home": replace(whole, part="test")}
+    cut = "dev" not in data or not rest
+    return replace(recipe, train=replace(whole, part="train") if cut else whole, dev=dev, tests=tests, outliers={}, claims={})
+
+
+def claim(folder: pathlib.Path, recipe: Recipe) -> None:
+    """Makes the folder this recipe's own.
+
+    Raises:
+        BadUsage: it holds another run or other files, or cannot be written.
+    """
+    note = folder / "recipe.yaml"
+    text = recipes.to_yaml(recipe)
+    try:
+        if note.is_file():
+            if note.read_text(encoding="utf-8") != text:
+                raise BadUsage(f"{folder} holds another run ({_difference(note.read_text(encoding='utf-8'), text)}); choose another --out")
+            return
+        if folder.is_dir() and any(folder.iterdir()):
+            raise BadUsage(f"{folder} is not empty and holds no run; choose another --out")
+        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+        temporary = folder / "recipe.yaml.tmp"
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, note)
+    except OSError as error:
+        raise BadUsage(f"--out {folder}: cannot be written ({error.strerror})") from None
+
+
+def _difference(old: str, new: str) -> str:
+    first = next((a for a in old.splitlines() if a not in new.splitlines()), "")
+    return f"it has {first.strip()!r}" if first else "it has fewer settings"
+
+
+def _initialise(task: Task, recipe: Recipe) -> None:
+    path = pathlib.Path(recipe.init)
+    weights = path / "model.safetensors" if path.is_dir() else path
+    checkpoint.load_into(task.model, checkpoint.load(weights), str(weights), skip=recipe.init_skip)
+
+
+def _environment(run: Run, time_s: float, truncated: dict[str, float]) -> dict[str, Any]:
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=pathlib.Path(__file__).parent, capture_output=True, text=True, check=False)
+    return {
+        "pellucid": pellucid.__version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "commit": commit.stdout.strip() or None,
+        "seed": run.recipe.loop.seed,
+        "processes": run.fabric.world_size,
+        "num_parameters": sum(p.numel() for p in run.task.model.parameters()),
+        "train_time_s": round(time_s, 1),
+        "truncated": truncated,
+        "command": f"pellucid train {run.folder}/recipe.yaml --out NEW_FOLDER",
+    }
+
+
+# ---- restoring --------------------------------------------------------------------------------------------------------
+
+
+def load(folder: str | os.PathLike[str]) -> Run:
+    """A trained run: its recipe, its task, its weights.
+
+    Raises:
+        BadData: not a run, or its weights are missing, truncated or of another shape.
+        UnsafeInput: the weights are a pickle, or the run brings its own code.
+    """
+    place = pathlib.Path(folder)
+    if not (place / "recipe.yaml").is_file():
+        raise BadData(f"{place}: not a run (no recipe.yaml); `pellucid train RECIPE --out {place}` makes one")
+    weights = place / "model.safetensors"
+    if not weights.is_file():
+        pickled = sorted(p.name for p in place.iterdir() if p.suffix in checkpoint.PICKLES)
+        if pickled:
+            raise UnsafeInput(f"{place / pickled[0]}: a pickle can run code when loaded; give model.safetensors")
+        raise BadData(f"{weights}: missing; the run has not finished, the same `pellucid train` goes on with it")
+    tensors = checkpoint.load(weights)
+    recipe = recipes.read(place / "recipe.yaml", run=place)
+    task = recipe.task.read(place / "preprocessing") if hasattr(recipe.task, "read") else recipe.task.build(())
+    checkpoint.load_into(task.model, tensors, str(weights))
+    fabric = start_fabric("32-true")
+    task.model.to(fabric.device).eval()
+    return Run(place, recipe, task, fabric)
+
+
+def from_pretrained(name: str) -> Run:
+    """A run from a local folder, or by name from the Hugging Face hub."""
+    return load(name if pathlib.Path(name).is_dir() else publish.download(name))
+
+
+pellucid.train = train  # type: ignore[assignment]  # importing the room of that name had hidden it

@@ -1,0 +1,189 @@
+"""A paper's table: every cell trained over seeds, measured on every set, printed beside what was claimed."""
+
+import importlib
+import json
+import pathlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from pellucid import checkpoint, recipe, run
+from pellucid.errors import BadData, BadUsage
+from pellucid.recipe import Cell, Table, nearest
+from pellucid.train.loop import Progress
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which part of a table.
+
+    Args:
+        only: a text that a cell's group, training set or model contains; empty takes all.
+        num_seeds: the first so many of the table's seeds; 0 takes all.
+        runs: folder of the runs.
+    """
+
+    only: str = ""
+    num_seeds: int = 0
+    runs: pathlib.Path = pathlib.Path("runs/tables")
+
+
+def find(name: str) -> Table:
+    """The table that a recipe file of the package defines.
+
+    Raises:
+        BadUsage: there is none.
+    """
+    if name not in recipe.places():
+        raise BadUsage(f"no table {name!r}" + nearest(name, recipe.places()))
+    return importlib.import_module(f"pellucid.recipes.{name}").table()
+
+
+def measure(name: str, wanted: Wanted, train: bool, watch: Callable[[Progress], None], say: Callable[[str], None]) -> dict[str, Any]:
+    """Numbers of every wanted cell and seed that has been run; with `train`, after running those that have not.
+
+    Raises:
+        BadData: nothing has been run.
+    """
+    table = find(name)
+    rows = []
+    for cell, seed in _jobs(table, wanted):
+        folder = wanted.runs / name / f"{cell.train}-{cell.model}-{seed}".replace(" ", "_").replace("/", "_")
+        if not (folder / "results" / "shift.json").exists():
+            if not train:
+                continue
+            say(f"{cell.group}: {cell.model} on {cell.train}, seed {seed}")
+            one = replace(cell.recipe, loop=replace(cell.recipe.loop, seed=seed))
+            run.train(one, folder, watch=watch).shift(resamples=200)
+        rows.append(_row(cell, seed, folder))
+    if not rows:
+        raise BadData(f"no runs of table {name!r} in {wanted.runs}; add --run to train them")
+    return {"name": name, "title": table.title, "notes": table.notes, "rows": rows}
+
+
+def _jobs(table: Table, wanted: Wanted) -> Iterator[tuple[Cell, int]]:
+    seeds = table.seeds[: wanted.num_seeds or None]
+    cells = [c for c in table.cells if wanted.only.lower() in f"{c.group} {c.train} {c.model}".lower()]
+    if not cells:
+        raise BadUsage(f"--only {wanted.only}: no such cell; there are {', '.join(dict.fromkeys(c.group for c in table.cells))}")
+    return ((cell, seed) for seed in seeds for cell in cells)
+
+
+def _row(cell: Cell, seed: int, folder: pathlib.Path) -> dict[str, Any]:
+    results = folder / "results"
+    shift = json.loads((results / "shift.json").read_text())
+    found = json.loads((results / "detection.json").read_text()) if (results / "detection.json").exists() else {"sets": {}}
+    environment = json.loads((results / "environment.json").read_text())
+    metric = next(iter(shift["sets"][shift["home"]]["metrics"]))
+    detection = {s: {m: {k: v[k] for k in ("auroc", "far95")} for m, v in row["methods"].items()} for s, row in found["sets"].items()}
+    return {
+        "group": cell.group,
+        "train": cell.train,
+        "model": cell.model,
+        "seed": seed,
+        "metric": metric,
+        "home": shift["home"],
+        "values": {name: row["metrics"][metric]["value"] for name, row in shift["sets"].items()},
+        "sizes": {name: row["n"] for name, row in shift["sets"].items()},
+        "ece": {name: row["calibration"]["ece"] for name, row in shift["sets"].items() if row["calibration"]},
+        "detection": {name: detection[name] for name in cell.recipe.outliers if name in detection},
+        "claims": dict(cell.recipe.claims),
+        "train_time_s": environment["train_time_s"],
+    }
+
+
+# ---- printing ---------------------------------------------------------------------------------------------------------
+
+
+def write(found: dict[str, Any], folder: pathlib.Path) -> None:
+    """Writes `NAME.json` and `NAME.md`."""
+    checkpoint.write_json(folder / f"{found['name']}.json", found)
+    (folder / f"{found['name']}.md").write_text(markdown(found) + "\n", encoding="utf-8")
+
+
+def markdown(found: dict[str, Any]) -> str:
+    """A table per group: models by sets, mean and spread over seeds, the drop, and a verdict in words; then detection."""
+    rows = found["rows"]
+    lines = [f"# {found['title']}", "", found["notes"], ""] if found["notes"] else [f"# {found['title']}", ""]
+    for group in dict.fromkeys(r["group"] for r in rows):
+        of_group = [r for r in rows if r["group"] == group]
+        lines += [f"## {group}", ""]
+        for train in dict.fromkeys(r["train"] for r in of_group):
+            lines += _one_table([r for r in of_group if r["train"] == train], train)
+    return "\n".join([*lines, *_detection(rows)])
+
+
+def _one_table(rows: list[dict[str, Any]], train: str) -> list[str]:
+    sets, home, metric = list(rows[0]["values"]), rows[0]["home"], rows[0]["metric"]
+    away = [s for s in sets if s != home]
+    seeds = len({r["seed"] for r in rows})
+    sizes = ", ".join(f"{s} {rows[0]['sizes'][s]}" for s in sets)
+    claimed = any(r["claims"] for r in rows)
+    head = [f"trained on {train}", *(f"{s}{' (home)' if s == home else ''}" for s in sets), *(["mean drop"] if away else [])]
+    lines = ["| " + " | ".join(head + (["claimed"] if claimed else [])) + " |", "|---" * (len(head) + claimed) + "|"]
+    drops: dict[str, float] = {}
+    for model in dict.fromkeys(r["model"] for r in rows):
+        mine = [r for r in rows if r["model"] == model]
+        cells = [_spread([100 * r["values"][s] for r in mine]) for s in sets]
+        drop = [100 * (np.mean([r["values"][s] for s in away]) - r["values"][home]) for r in mine] if away else []
+        drops[model] = float(np.mean(drop)) if drop else 0.0
+        claims = [", ".join(f"{k} {v}" for k, v in mine[0]["claims"].items())] if claimed else []
+        lines.append("| " + " | ".join([model, *cells, *([_spread(drop, sign=True)] if away else []), *claims]) + " |")
+    return [
+        *lines,
+        "",
+        f"{metric} x 100, mean ± standard deviation of {seeds} seed{'s' * (seeds > 1)}; test rows: {sizes}.",
+        *_verdict(rows, away, home, drops),
+    ]
+
+
+def _spread(values: list[float], sign: bool = False) -> str:
+    mean = f"{np.mean(values):+.1f}" if sign else f"{np.mean(values):.1f}"
+    return f"{mean} ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else mean
+
+
+def _verdict(rows: list[dict[str, Any]], away: list[str], home: str, drops: dict[str, float]) -> list[str]:
+    """Where the first model, the pretrained one, does not win, in words."""
+    models = list(dict.fromkeys(r["model"] for r in rows))
+    lost = []
+    for name in [home, *away]:
+        means = {m: 100 * float(np.mean([r["values"][name] for r in rows if r["model"] == m])) for m in models}
+        lost += [
+            f"{m} is better on {name} ({means[m]:.1f} against {means[models[0]]:.1f})" for m in models[1:] if means[m] > means[models[0]]
+        ]
+    if away:
+        lost += [
+            f"{m} loses less away ({drops[m]:+.1f} against {drops[models[0]]:+.1f})" for m in models[1:] if drops[m] > drops[models[0]]
+        ]
+    if len(models) < 2:
+        return [""]
+    return [
+        "",
+        f"**Where {models[0]} does not win:** {'; '.join(lost)}." if lost else f"{models[0]} is best on every set and loses least away.",
+        "",
+    ]
+
+
+def _detection(rows: list[dict[str, Any]]) -> list[str]:
+    told = [r for r in rows if r["detection"]]
+    if not told:
+        return []
+    lines = [
+        "## Detection",
+        "",
+        "AUROC / FAR95 (share of home alarmed when 95% of the other set is caught; 1.0 is useless), out of distribution positive, mean over seeds.",
+        "",
+    ]
+    for home in dict.fromkeys(r["train"] for r in told):
+        mine = [r for r in told if r["train"] == home]
+        sets = list(mine[0]["detection"])
+        lines += ["| " + " | ".join([f"home {home}", "score", *sets]) + " |", "|---" * (len(sets) + 2) + "|"]
+        for model in dict.fromkeys(r["model"] for r in mine):
+            of_model = [r for r in mine if r["model"] == model]
+            for method in next(iter(of_model[0]["detection"].values())):
+                numbers = [[np.mean([r["detection"][s][method][k] for r in of_model]) for k in ("auroc", "far95")] for s in sets]
+                lines.append(f"| {model} | {method} | " + " | ".join(f"{a:.3f} / {f:.3f}" for a, f in numbers) + " |")
+        lines.append("")
+    return lines

@@ -1,0 +1,182 @@
+"""Text to tokens, with the words that the tokens belong to."""
+
+import json
+import pathlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One text, or two, as tokens.
+
+    Args:
+        tokens: ids.
+        segments: 0 in the first text, 1 in the second.
+        word_of_token: index of a token's word, -1 for special tokens.
+        spans: first and last character of every word, in the text that `second` says it belongs to.
+        second: per word whether it is of the second text.
+        truncated: some of the text was cut off.
+    """
+
+    tokens: np.ndarray
+    segments: np.ndarray
+    word_of_token: np.ndarray
+    spans: np.ndarray
+    second: np.ndarray
+    truncated: bool
+
+    def words(self, text: str, pair: str | None) -> list[str]:
+        """The words as written."""
+        return [(pair or "" if b else text)[i:j] for (i, j), b in zip(self.spans.tolist(), self.second.tolist(), strict=True)]
+
+
+class Tokenizer(Protocol):
+    """Text to ids, and a folder that brings it back."""
+
+    def encode(self, texts: Sequence[str], pairs: Sequence[str] | None, max_length: int) -> list[Encoded]:
+        """One `Encoded` per text."""
+
+    def save(self, folder: pathlib.Path) -> None:
+        """Writes what `encode` needs."""
+
+
+class Pieces:
+    """A pretrained model's own tokenizer; words are what its pre-tokenizer calls words."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase):
+        self.inner = tokenizer
+
+    def encode(self, texts: Sequence[str], pairs: Sequence[str] | None, max_length: int) -> list[Encoded]:
+        """One `Encoded` per text; of two texts the longer is cut first."""
+        if not texts:
+            return []
+        found = self.inner(list(texts), list(pairs) if pairs else None, truncation="longest_first", max_length=max_length, verbose=False)
+        return [self._one(encoding) for encoding in found.encodings]
+
+    @staticmethod
+    def _one(encoding: "object") -> Encoded:
+        keys = [None if w is None else (s, w) for s, w in zip(encoding.sequence_ids, encoding.word_ids, strict=True)]  # type: ignore[attr-defined]
+        index: dict[tuple[int, int], int] = {}
+        spans: list[list[int]] = []
+        for key, (first, last) in zip(keys, encoding.offsets, strict=True):  # type: ignore[attr-defined]
+            if key is None:
+                continue
+            if key not in index:
+                index[key] = len(index)
+                spans.append([first, last])
+            spans[index[key]][1] = last
+        return Encoded(
+            np.asarray(encoding.ids, np.int32),  # type: ignore[attr-defined]
+            np.asarray([s or 0 for s in encoding.type_ids], np.int8),  # type: ignore[attr-defined]
+            np.asarray([-1 if k is None else index[k] for k in keys], np.int16),
+            np.asarray(spans, np.int32).reshape(-1, 2),
+            np.asarray([s == 1 for s, _ in index], bool),
+            bool(encoding.overflowing),  # type: ignore[attr-defined]
+        )
+
+    def save(self, folder: pathlib.Path) -> None:
+        """In the layout of transformers."""
+        self.inner.save_pretrained(folder / "tokenizer")
+
+
+WORD = re.compile(r"\w+(?:'\w+)?|[^\w\s]")
+UNKNOWN = "[unknown]"
+
+
+class Words:
+    """Lower-cased words and single marks; id 0 stands for every word that training did not have."""
+
+    def __init__(self, vocabulary: Sequence[str]):
+        self.vocabulary = list(vocabulary)
+        self.index = {word: i for i, word in enumerate(self.vocabulary)}
+
+    @classmethod
+    def learn(cls, texts: Iterable[str], min_count: int = 1) -> "Words":
+        """The vocabulary of the texts, most frequent first."""
+        counts = Counter(word for text in texts for word in WORD.findall(text.lower()))
+        return cls([UNKNOWN, *(word for word, n in sorted(counts.items(), key=lambda kv: (-kv[1], kv[0])) if n >= min_count)])
+
+    def encode(self, texts: Sequence[str], pairs: Sequence[str] | None, max_length: int) -> list[Encoded]:
+        """One `Encoded` per text; each of two texts is cut at `max_length` words."""
+        return [self._one(text, pair, max_length) for text, pair in zip(texts, pairs or [None] * len(texts), strict=True)]
+
+    def _one(self, text: str, pair: str | None, max_length: int) -> Encoded:
+        sides = [list(WORD.finditer(t)) for t in (text, pair) if t is not None]
+        kept = [(m, b) for b, side in enumerate(sides) for m in side[:max_length]]
+        # a text without a word still needs a token to stand for it
+        ids = [self.index.get(m[0].lower(), 0) for m, _ in kept] + [0] * (not kept)
+        empty = [-1] * (not kept)
+        return Encoded(
+            np.asarray(ids, np.int32),
+            np.asarray([b for _, b in kept] + [0] * (not kept), np.int8),
+            np.asarray([*range(len(kept)), *empty], np.int16),
+            np.asarray([m.span() for m, _ in kept], np.int32).reshape(-1, 2),
+            np.asarray([b == 1 for _, b in kept], bool),
+            any(len(side) > max_length for side in sides),
+        )
+
+    def save(self, folder: pathlib.Path) -> None:
+        """One JSON list."""
+        (folder / "vocabulary.json").write_text(json.dumps(self.vocabulary, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def load_tokenizer(folder: pathlib.Path) -> Tokenizer:
+    """What `save` wrote."""
+    words = folder / "vocabulary.json"
+    if words.is_file():
+        return Words(json.loads(words.read_text(encoding="utf-8")))
+    return Pieces(AutoTokenizer.from_pretrained(folder / "tokenizer", use_fast=True, trust_remote_code=False))
+
+
+def read_vectors(path: pathlib.Path, vocabulary: Sequence[str]) -> np.ndarray:
+    """Rows of a GloVe text or word2vec binary file for the words of a vocabulary; zeros where the file has none.
+
+    Raises:
+        ValueError: a line of another width, or a file cut short; the message names the line or word.
+    """
+    index = {word: i for i, word in enumerate(vocabulary)}
+    binary = path.suffix == ".bin"
+    rows = _binary_rows(path) if binary else _text_rows(path)
+    table: np.ndarray | None = None
+    for place, word, vector in rows:
+        if table is None:
+            table = np.zeros((len(vocabulary), len(vector)), np.float32)
+        if len(vector) != table.shape[1]:
+            raise ValueError(f"{path.name}, {place}: {len(vector)} numbers where earlier ones have {table.shape[1]}")
+        if word in index:
+            table[index[word]] = vector
+    if table is None:
+        raise ValueError(f"{path.name}: no vectors in it")
+    return table
+
+
+def _text_rows(path: pathlib.Path) -> Iterable[tuple[str, str, np.ndarray]]:
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            word, *values = line.rstrip("\n").split(" ")
+            if number == 1 and len(values) == 1:  # word2vec's text form begins with its size
+                continue
+            try:
+                yield f"line {number}", word, np.asarray(values, np.float32)
+            except ValueError:
+                raise ValueError(f"{path.name}, line {number}: not a word and numbers") from None
+
+
+def _binary_rows(path: pathlib.Path) -> Iterable[tuple[str, str, np.ndarray]]:
+    with path.open("rb") as file:
+        count, width = map(int, file.readline().split())
+        for number in range(1, count + 1):
+            word = bytearray()
+            while (char := file.read(1)) not in (b" ", b""):
+                word += char if char != b"\n" else b""
+            raw = file.read(4 * width)
+            if len(raw) < 4 * width:
+                raise ValueError(f"{path.name}, word {number} of {count}: the file ends here; copy it again")
+            yield f"word {number}", word.decode("utf-8", "replace"), np.frombuffer(raw, np.float32)

@@ -1,0 +1,174 @@
+"""A pretrained encoder with a linear head, and the paper's four baselines."""
+
+import pathlib
+from typing import Any
+
+import torch
+from einops import rearrange, reduce, repeat
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pack_padded_sequence
+from transformers import AutoConfig, AutoModel
+
+from pellucid.errors import BadData
+from pellucid.task import Batch, Output
+
+
+def mean_present(x: Float[Tensor, "b n d"], present: Bool[Tensor, "b n"]) -> Float[Tensor, "b d"]:
+    """Mean over real units."""
+    weight = rearrange(present, "b n -> b n 1").to(x.dtype)
+    return (x * weight).sum(1) / weight.sum(1).clamp_min(1)
+
+
+def answer_of(x: Float[Tensor, "b c"], value: bool) -> Output:
+    """The head's numbers under their standard key."""
+    return {"value": x[:, 0]} if value else {"logits": x}
+
+
+# ---- pretrained -------------------------------------------------------------------------------------------------------
+
+
+class Encoder(nn.Module):
+    """Any transformers encoder, pooled and read by one linear layer."""
+
+    def __init__(self, encoder: nn.Module, num_outputs: int, value: bool, pooling: str, dropout: float):
+        super().__init__()
+        self.encoder, self.value, self.pooling = encoder, value, pooling
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(encoder.config.hidden_size, num_outputs)  # type: ignore[union-attr, arg-type]
+        self.segments = getattr(encoder.config, "type_vocab_size", 0) > 1  # type: ignore[union-attr]
+
+    def features(self, batch: Batch) -> Float[Tensor, "b d"]:
+        """One vector per example."""
+        present = batch["tokens_present"]
+        kinds = {"token_type_ids": batch["segments"]} if self.segments else {}
+        hidden = self.encoder(input_ids=batch["tokens"], attention_mask=present.long(), **kinds)[0]
+        return hidden[:, 0] if self.pooling == "first" else mean_present(hidden, present)
+
+    def forward(self, batch: Batch) -> Output:
+        """`logits` (b c) or `value` (b)."""
+        return answer_of(self.head(self.dropout(self.features(batch))), self.value)
+
+    def save_config(self, folder: pathlib.Path) -> None:
+        """The architecture, in the layout of transformers."""
+        self.encoder.config.save_pretrained(folder)  # type: ignore[union-attr, operator]
+
+
+def load_encoder(name: str, dropout: float, from_random: bool) -> nn.Module:
+    """An encoder by folder or hub name, from safetensors alone, without its pooler.
+
+    Raises:
+        BadData: no such model, weights missing, or keys of the encoder that the file does not have.
+    """
+    config = load_config(name, dropout)
+    if from_random:
+        return bare(config)
+    try:
+        encoder, told = AutoModel.from_pretrained(name, config=config, use_safetensors=True, output_loading_info=True, dtype=torch.float32)
+    except (OSError, ValueError) as error:
+        raise BadData(f"model {name!r}: {str(error).splitlines()[0]}") from None
+    missing = sorted(k for k in told["missing_keys"] if not k.startswith("pooler."))
+    if missing:
+        raise BadData(f"model {name!r}: its weights lack {', '.join(missing[:4])}{' ...' if len(missing) > 4 else ''}")
+    return without_pooler(encoder)
+
+
+def load_config(name: str, dropout: float) -> Any:
+    """The configuration in a folder or on the hub, with the dropout asked for.
+
+    Raises:
+        BadData: there is none.
+    """
+    try:
+        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise BadData(f"model {name!r}: {str(error).splitlines()[0]}") from None
+    for key in ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout"):
+        if hasattr(config, key):
+            setattr(config, key, dropout)
+    return config
+
+
+def bare(config: Any) -> nn.Module:
+    """The architecture with fresh weights."""
+    return without_pooler(AutoModel.from_config(config).float())
+
+
+def without_pooler(encoder: nn.Module) -> nn.Module:
+    """BERT's pooler is never used here, so it must not wait for a gradient."""
+    if getattr(encoder, "pooler", None) is not None:
+        encoder.pooler = None
+    return encoder
+
+
+# ---- baselines --------------------------------------------------------------------------------------------------------
+
+
+class Baseline(nn.Module):
+    """Word vectors, an encoder of each text, and a linear head.
+
+    Two texts: a value is `scale` times the cosine of their codes (the paper's Siamese form); classes read both codes, their
+    distance and product.
+    """
+
+    def __init__(self, kind: str, words: int, num_outputs: int, value: bool, pairs: bool, scale: float, official_sum: bool = False):
+        super().__init__()
+        width = 300
+        self.kind, self.value, self.pairs, self.scale, self.official_sum = kind, value, pairs, scale, official_sum
+        self.embedding = nn.Embedding(words, width)
+        if kind == "bow":
+            nn.init.uniform_(self.embedding.weight, -(words**-0.5), words**-0.5)  # a linear layer over counts, row by row
+            self.bias = nn.Parameter(torch.zeros(width))
+        self.lstm = nn.LSTM(width, 512, 2, batch_first=True) if kind == "lstm" else None
+        self.convolutions = nn.ModuleList(nn.Conv1d(width, 512, n) for n in (2, 3, 4, 5)) if kind == "convnet" else None
+        coded = {"bow": width, "average": width, "lstm": 512, "convnet": 4 * 512}[kind]
+        self.cosine = pairs and value
+        self.head = None if self.cosine else nn.Linear(coded * (4 if pairs else 1), num_outputs)
+
+    def encode(self, x: Float[Tensor, "b n d"], present: Bool[Tensor, "b n"]) -> Float[Tensor, "b e"]:
+        """One text's code."""
+        x = x * rearrange(present, "b n -> b n 1")
+        if self.kind == "bow":
+            return x.sum(1) + self.bias
+        if self.lstm is not None:
+            lengths = present.sum(1).clamp_min(1).cpu()
+            return self.lstm(pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False))[1][0][-1]
+        if self.convolutions is not None:
+            return torch.cat([_windows(x, present, c) for c in self.convolutions], -1)  # type: ignore[arg-type]
+        return x.sum(1) if self.official_sum else mean_present(x, present)
+
+    def features(self, batch: Batch) -> Float[Tensor, "b e"]:
+        """One vector per example; two texts give both codes, their distance and product."""
+        a, b = self._codes(batch)
+        return a if b is None else torch.cat([a, b, (a - b).abs(), a * b], -1)
+
+    def _codes(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        x, present, second = self.embedding(batch["tokens"]), batch["tokens_present"], batch["segments"] == 1
+        if not self.pairs:
+            return self.encode(x, present), None
+        # the second text moves to the front of its row, so that padding stays behind
+        order = (~(present & second)).long().argsort(1, stable=True)
+        moved = x.gather(1, repeat(order, "b n -> b n d", d=x.shape[-1]))
+        return self.encode(x, present & ~second), self.encode(moved, (present & second).gather(1, order))
+
+    def forward(self, batch: Batch) -> Output:
+        """`logits` (b c) or `value` (b)."""
+        if self.head is None:
+            a, b = self._codes(batch)
+            assert b is not None
+            return {"value": self.scale * F.cosine_similarity(a, b)}
+        return answer_of(self.head(self.features(batch)), self.value)
+
+    def save_config(self, folder: pathlib.Path) -> None:
+        """Nothing: settings and vocabulary say it all."""
+
+
+def _windows(x: Float[Tensor, "b n d"], present: Bool[Tensor, "b n"], convolution: nn.Conv1d) -> Float[Tensor, "b f"]:
+    """Maximum over the windows that begin inside the text; a text shorter than a window has one."""
+    width = convolution.kernel_size[0]
+    padded = F.pad(rearrange(x, "b n d -> b d n"), (0, max(0, width - x.shape[1])))
+    found = convolution(padded).relu()  # b f t
+    last = (present.sum(1) - width).clamp_min(0)
+    inside = torch.arange(found.shape[-1], device=x.device) <= rearrange(last, "b -> b 1")
+    return reduce(found.masked_fill(~rearrange(inside, "b t -> b 1 t"), 0.0), "b f t -> b f", "max")  # relu: 0 never wins

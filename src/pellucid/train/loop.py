@@ -1,0 +1,291 @@
+"""The training loop: one readable pass over steps and epochs, resumable at any step to the same weights."""
+
+import contextlib
+import pathlib
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from pellucid import checkpoint
+from pellucid.data import loader
+from pellucid.errors import BadUsage, Interrupted, PellucidError
+from pellucid.evaluate import evaluate
+from pellucid.recipe import Recipe
+from pellucid.task import Batch, Example, Task
+from pellucid.train.log import Log
+from pellucid.train.optim import optimizer, rate_factor, set_rate
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where training stands; `dev` holds numbers only at the end of an epoch."""
+
+    step: int
+    total: int
+    epoch: int
+    loss: float
+    dev: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class Position:
+    """All that changes while training, besides weights, optimiser and random state."""
+
+    step: int = 0
+    epoch: int = 0
+    offset: int = 0  # steps of this epoch already done
+    best: float | None = None
+    stale: int = 0  # epochs since the best
+    time_s: float = 0.0
+
+
+def start_fabric(precision: str) -> Fabric:
+    """Fabric on the accelerator there is; under torchrun, one process per rank with DDP."""
+    import os
+
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    nodes = int(os.environ.get("WORLD_SIZE", local)) // local
+    many = {"strategy": "ddp", "devices": local, "num_nodes": nodes} if local * nodes > 1 else {"devices": 1}
+    fabric = Fabric(precision=precision, **many)  # type: ignore[arg-type]
+    fabric.launch()
+    return fabric
+
+
+class Trainer:
+    """Fits one task to one recipe in one folder.
+
+    Args:
+        examples: prepared training examples.
+        dev: prepared examples that choose the checkpoint; never out of distribution.
+        watch: told about progress, by the main process.
+    """
+
+    def __init__(self, task: Task, recipe: Recipe, examples: Sequence[Example], dev: Sequence[Example], fabric: Fabric):
+        self.task, self.recipe, self.loop, self.examples, self.dev, self.fabric = task, recipe, recipe.loop, examples, dev, fabric
+        if not examples:
+            raise BadUsage("no training examples")
+        self.inner = optimizer(task.model, recipe.optim)
+        self.model, self.optimizer = fabric.setup(task.model, self.inner)
+        self.start = _copy(task.model.state_dict()) if self.loop.keep_start else {}
+        self.ema = AveragedModel(task.model, multi_avg_fn=get_ema_multi_avg_fn(self.loop.ema), use_buffers=True) if self.loop.ema else None
+        self.at = Position()
+        self.steps_per_epoch = loader.steps_of(len(examples), self.loop.batch_size)
+        self.total = self.steps_per_epoch * self.loop.epochs
+
+    # ---- the loop ------------------------------------------------------------------------------------------------
+
+    def fit(self, out: pathlib.Path, watch: Callable[[Progress], None] | None = None) -> Position:
+        """Trains to the end, or from where the folder's last checkpoint stands; the best weights end in `model.safetensors`.
+
+        Raises:
+            Interrupted: SIGTERM or SIGINT came; a checkpoint was written first.
+            PellucidError: the loss is not finite.
+        """
+        self.out, self.watch = out, watch or (lambda _: None)
+        torch.manual_seed(self.loop.seed * 1000 + self.fabric.global_rank)
+        self._resume()
+        self.log = Log(out, self.loop.loggers, self.at.step) if self.fabric.is_global_zero else None
+        began = time.monotonic() - self.at.time_s
+        with _signals() as stopped:
+            while self.at.epoch < self.loop.epochs and not self._out_of_patience():
+                for _ in self._epoch():
+                    self.at.time_s = time.monotonic() - began
+                    if self._any(stopped):
+                        self._save()
+                        raise Interrupted(f"stopped at step {self.at.step} of {self.total}; the same command goes on from here")
+                    if self.at.step % self.loop.save_every == 0:
+                        self._save()
+                self._end_epoch()
+                self._save()
+        self._finish()
+        return self.at
+
+    def _epoch(self) -> Iterator[None]:
+        loop, world = self.loop, self.fabric.world_size
+        lengths = [e["length"] for e in self.examples] if "length" in self.examples[0] else len(self.examples)
+        batches = loader.epoch_batches(lengths, loop.batch_size, loop.bucket, loop.seed, self.at.epoch)[self.at.offset :]
+        parts = [
+            [loader.share(b, p * world + self.fabric.global_rank, loop.accumulate * world) for p in range(loop.accumulate)] for b in batches
+        ]
+        stream = loader.load(self.task, self.examples, [indices for step in parts for indices, _ in step], loop.workers)
+        self.task.model.train()
+        for step in parts:
+            self._step([(loader.move(next(stream), self.fabric.device), weight) for _, weight in step])
+            yield
+
+    def _step(self, batches: Sequence[tuple[Batch, float]]) -> None:
+        rate = set_rate(self.inner, rate_factor(self.recipe.schedule, self.at.step, self.total, self.steps_per_epoch))
+        losses: dict[str, Tensor] = {}
+        for i, (batch, weight) in enumerate(batches):
+            held = self.fabric.world_size > 1 and i + 1 < len(batches)
+            with self.fabric.no_backward_sync(self.model, enabled=True) if held else contextlib.nullcontext():
+                parts = self.task.loss(self.model(batch), batch)
+                # DDP averages over processes; weights sum to one over all parts of the step, so this is the batch's mean
+                self.fabric.backward(torch.stack(list(parts.values())).sum() * (weight * self.fabric.world_size))
+            for name, value in parts.items():
+                losses[name] = losses.get(name, 0) + value.detach() * weight
+        self._refuse_nan(losses)
+        if self.recipe.optim.clip_norm is not None:
+            self.fabric.clip_gradients(self.model, self.optimizer, max_norm=self.recipe.optim.clip_norm, error_if_nonfinite=False)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        if self.ema:
+            self.ema.update_parameters(self.task.model)
+        self.at.step += 1
+        self.at.offset += 1
+        if self.at.step % self.loop.log_every == 0 or self.at.step == self.total:
+            self._tell(losses, rate)
+
+    def _refuse_nan(self, losses: dict[str, Tensor]) -> None:
+        bad = [name for name, value in losses.items() if not value.isfinite()]
+        if bad:
+            raise PellucidError(
+                f"step {self.at.step + 1}: loss {', '.join(bad)} is not finite; lower optim.lr, or use loop.precision=32-true"
+            )
+
+    def _tell(self, losses: dict[str, Tensor], rate: float) -> None:
+        whole = {name: float(self.fabric.all_reduce(value, reduce_op="sum")) for name, value in losses.items()}
+        loss = sum(whole.values())
+        parts = {f"train/{k}": v for k, v in whole.items()} if len(whole) > 1 else {}
+        self._write({"train/loss": loss, **parts, "lr": rate})
+        if self.log:
+            self.watch(Progress(self.at.step, self.total, self.at.epoch, loss))
+
+    def _write(self, row: dict[str, float]) -> None:
+        if self.log:
+            self.log.write({"step": self.at.step, "epoch": self.at.step / self.steps_per_epoch, "time_s": round(self.at.time_s, 3), **row})
+
+    # ---- epochs' ends --------------------------------------------------------------------------------------------
+
+    def _end_epoch(self) -> None:
+        self.at.epoch, self.at.offset = self.at.epoch + 1, 0
+        weights = self._weights()
+        if not self.dev:
+            self._keep(weights)
+            return
+        with swapped(self.task.model, weights):
+            found = evaluate(self.task, self.dev, self.loop.eval_batch_size, self.loop.workers, self.fabric)
+        self._write({f"dev/{k}": v for k, v in found.metrics.items()})
+        if self.log:
+            self.watch(Progress(self.at.step, self.total, self.at.epoch, float("nan"), found.metrics))
+        name = next(iter(found.metrics))
+        value = found.metrics[name] if found.higher_is_better[name] else -found.metrics[name]
+        better = self.at.best is None or value > self.at.best
+        self.at.stale = 0 if better else self.at.stale + 1
+        if better:
+            self.at.best = value
+            self._keep(weights)
+
+    def _weights(self) -> checkpoint.Tensors:
+        """The weights to measure and ship: the average if one is kept, with its share of the starting weights."""
+        model = self.ema.module if self.ema else self.task.model
+        weights = _copy(model.state_dict())
+        for key, first in self.start.items():
+            if weights[key].is_floating_point():
+                weights[key] = torch.lerp(weights[key], first.to(weights[key].device), self.loop.keep_start)
+        return weights
+
+    def _keep(self, weights: checkpoint.Tensors) -> None:
+        if self.fabric.is_global_zero:
+            checkpoint.save(weights, self.out / "checkpoints" / "best.safetensors")
+
+    def _out_of_patience(self) -> bool:
+        return self.loop.patience is not None and self.at.stale >= self.loop.patience
+
+    def _finish(self) -> None:
+        self.fabric.barrier()
+        best = checkpoint.load(self.out / "checkpoints" / "best.safetensors")
+        checkpoint.load_into(self.task.model, best, "best checkpoint")
+        if self.log:
+            checkpoint.save(best, self.out / "model.safetensors")
+            self.log.close()
+        self.fabric.barrier()
+
+    # ---- exact resume --------------------------------------------------------------------------------------------
+
+    def _save(self) -> None:
+        rng: list[Any] = [_random_state()]
+        if self.fabric.world_size > 1:
+            rng = [None] * self.fabric.world_size
+            torch.distributed.all_gather_object(rng, _random_state())
+        if self.fabric.is_global_zero:
+            place = self.out / "checkpoints" / "last"
+            fresh = place.with_name("last.new")
+            shutil.rmtree(fresh, ignore_errors=True)
+            fresh.mkdir(parents=True)
+            checkpoint.save(self.task.model.state_dict(), fresh / "model.safetensors")
+            if self.start:
+                checkpoint.save(self.start, fresh / "start.safetensors")
+            ema = self.ema.state_dict() if self.ema else {}
+            scaler = self.fabric._precision.state_dict()
+            state = {"at": vars(self.at), "optimizer": self.inner.state_dict(), "ema": ema, "scaler": scaler, "rng": rng}
+            checkpoint.save_state(state, fresh)
+            checkpoint.replace_folder(fresh, place)
+        self.fabric.barrier()
+
+    def _resume(self) -> None:
+        last = checkpoint.newest(self.out / "checkpoints" / "last")
+        if last is None:
+            return
+        checkpoint.load_into(self.task.model, checkpoint.load(last / "model.safetensors"), str(last))
+        state = checkpoint.load_state(last)
+        self.at = Position(**state["at"])
+        self.inner.load_state_dict(state["optimizer"])
+        self.fabric._precision.load_state_dict(state["scaler"])
+        if self.start:
+            self.start = checkpoint.load(last / "start.safetensors")
+        if self.ema:
+            self.ema.load_state_dict(state["ema"])
+        if len(state["rng"]) == self.fabric.world_size:
+            _set_random_state(state["rng"][self.fabric.global_rank])
+
+    def _any(self, stopped: list[int]) -> bool:
+        if self.fabric.world_size == 1:
+            return bool(stopped)
+        return bool(self.fabric.all_reduce(torch.tensor(float(len(stopped)), device=self.fabric.device), reduce_op="sum"))
+
+
+@contextlib.contextmanager
+def swapped(model: torch.nn.Module, weights: checkpoint.Tensors) -> Iterator[None]:
+    """Within the block the model has other weights."""
+    own = _copy(model.state_dict())
+    model.load_state_dict(weights)
+    try:
+        yield
+    finally:
+        model.load_state_dict(own)
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Within the block SIGTERM and SIGINT are noted, not obeyed; the list holds those that came."""
+    came: list[int] = []
+    before = {number: signal.signal(number, lambda n, _: came.append(n)) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _copy(weights: checkpoint.Tensors) -> checkpoint.Tensors:
+    return {k: v.detach().clone() for k, v in weights.items()}
+
+
+def _random_state() -> dict[str, Any]:
+    # torch alone: dropout draws from it, and augmentation draws from generators of its own
+    return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []}
+
+
+def _set_random_state(state: dict[str, Any]) -> None:
+    torch.set_rng_state(state["cpu"])
+    if state["cuda"]:
+        torch.cuda.set_rng_state_all(state["cuda"])

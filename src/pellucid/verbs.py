@@ -1,0 +1,439 @@
+"""What each verb does: calls the Python face and prints. Data goes to stdout, progress to stderr."""
+
+import argparse
+import json
+import pathlib
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table as Grid
+
+from pellucid import recipe as recipes
+from pellucid.cli import data_of, pairs, print_json, settings_of
+from pellucid.errors import BadData, BadUsage, GateMissed
+from pellucid.recipe import Data
+
+Given = argparse.Namespace
+
+
+# ---- looking around -----------------------------------------------------------------------------------------------------
+
+
+def list_(given: Given) -> int:
+    """Names and one line each."""
+    rows = {"recipes": _recipes, "models": _models, "data": _data, "methods": _methods, "shifts": _shifts}[given.what]()
+    if given.json:
+        print_json(rows)
+    else:
+        width = max(map(len, rows))
+        print("\n".join(f"{name:<{width}}  {about}" for name, about in rows.items()))
+    return 0
+
+
+def _recipes() -> dict[str, str]:
+    return {f"{place}:{name}": about for place in recipes.places() for name, about in recipes.functions(place).items()}
+
+
+def _models() -> dict[str, str]:
+    from pellucid.data.encoders import ENCODERS
+    from pellucid.tasks.text_classification.settings import BASELINES
+
+    return {**ENCODERS, "NAME or FOLDER": "any Hugging Face encoder with safetensors weights", **BASELINES}
+
+
+def _data() -> dict[str, str]:
+    from pellucid.data.read import kinds
+
+    return kinds()
+
+
+def _methods() -> dict[str, str]:
+    from pellucid.explain.catalog import METHODS
+
+    return METHODS
+
+
+def _shifts() -> dict[str, str]:
+    from pellucid.data.corrupt import MODALITIES
+
+    return {
+        f"{name} ({of})": (kind.apply.__doc__ or "").split("\n")[0] + f" Rates {kind.rates}"
+        for of, kinds in MODALITIES.items()
+        for name, kind in kinds.items()
+    }
+
+
+def show(given: Given) -> int:
+    """The recipe as YAML."""
+    print(recipes.to_yaml(recipes.override(recipes.get(given.recipe), settings_of(given))), end="")
+    return 0
+
+
+def doctor(given: Given) -> int:
+    """What is installed and works."""
+    from pellucid.doctor import look
+
+    found = look()
+    if given.json:
+        print_json(found)
+    else:
+        print("\n".join(f"{name:<18} {value}" for name, value in found.items()))
+    return 0 if found["torchvision"].endswith("compiled operators work") else 1
+
+
+# ---- making -------------------------------------------------------------------------------------------------------------
+
+
+def train(given: Given) -> int:
+    """Trains, measures the test sets, prints them."""
+    from pellucid import run
+
+    settings: dict[str, Any] = dict(settings_of(given))
+    if given.init:
+        settings |= {"init": given.init, "init_skip": tuple(given.init_skip)}
+    data = _own_data(given)
+    with Watching(given.quiet) as watching:
+        done = run.train(given.recipe, given.out, settings, data, watching.show)
+    if done.fabric.is_global_zero:
+        return _told(given, done.folder, given.gate)
+    return 0
+
+
+def _own_data(given: Given) -> dict[str, Data] | None:
+    if not given.data:
+        if given.dev or given.test:
+            raise BadUsage("--dev and --test go with --data")
+        return None
+    sets = {"train": data_of(given, given.data)}
+    if given.dev:
+        sets["dev"] = data_of(given, given.dev)
+    return sets | {name: data_of(given, source) for name, source in pairs("--test", given.test).items()}
+
+
+def _told(given: Given, folder: pathlib.Path, gates: Sequence[str]) -> int:
+    path = folder / "results" / "evaluate.json"
+    found = json.loads(path.read_text())["sets"] if path.exists() else {}
+    grid = Grid("set", "n", *_metric_names(found))
+    for name, row in found.items():
+        grid.add_row(name, str(row["n"]), *(_figure(m["value"]) for m in row["metrics"].values()))
+    if found:
+        Console().print(grid)
+    print(
+        f"{folder}: explain, shift and report it with `pellucid shift {folder}`, `pellucid explain {folder}`, `pellucid report {folder}`",
+        file=sys.stderr,
+    )
+    hold_gates(found, gates)
+    return 0
+
+
+def hold_gates(found: Mapping[str, Any], gates: Sequence[str]) -> None:
+    """Raises GateMissed where a number is worse than `SET/METRIC=VALUE` asks."""
+    for name, wanted in pairs("--gate", gates).items():
+        place, _, metric = name.rpartition("/")
+        if metric not in found.get(place, {}).get("metrics", {}):
+            known = [f"{s}/{m}" for s, row in found.items() for m in row["metrics"]]
+            raise BadUsage(f"--gate {name}" + recipes.nearest(name, known))
+        number = found[place]["metrics"][metric]
+        try:
+            bound = float(wanted)
+        except ValueError:
+            raise BadUsage(f"--gate {name}={wanted}: expected a number") from None
+        if (number["value"] < bound) if number["higher_is_better"] else (number["value"] > bound):
+            raise GateMissed(f"{name} is {_figure(number['value'])}, the gate is {wanted}")
+
+
+def _metric_names(found: Mapping[str, Any]) -> list[str]:
+    return list(next(iter(found.values()))["metrics"]) if found else []
+
+
+def _figure(value: float | None) -> str:
+    return "n/a" if value is None or value != value else f"{value:.4f}"
+
+
+class Watching:
+    """Progress of training on stderr: a bar on a terminal, else a line now and then."""
+
+    def __init__(self, quiet: bool):
+        self.plain = quiet or not sys.stderr.isatty()
+        self.console = Console(stderr=True)
+        self.bar: Any = None
+        self.next_line = 0.0
+
+    def __enter__(self) -> "Watching":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar:
+            self.bar.stop()
+
+    def show(self, at: Any) -> None:
+        """Takes one `Progress`."""
+        share = at.step / at.total
+        dev = "  ".join(f"{k} {v:.4f}" for k, v in at.dev.items())
+        if dev:
+            self.console.print(f"epoch {at.epoch}: {dev}", highlight=False)
+        elif self.plain and share >= self.next_line:
+            print(f"step {at.step}/{at.total}  loss {at.loss:.4f}", file=sys.stderr, flush=True)
+            self.next_line = share + 0.1
+        elif not self.plain:
+            self._bar(at)
+
+    def _bar(self, at: Any) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        if self.bar is None:
+            columns = (
+                TextColumn("training"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                TextColumn("loss {task.fields[loss]:.4f}"),
+            )
+            self.bar = Progress(*columns, console=self.console, transient=True)
+            self.job = self.bar.add_task("train", total=at.total, loss=at.loss)
+            self.bar.start()
+        self.bar.update(self.job, completed=at.step, loss=at.loss)
+
+
+def demo(given: Given) -> int:
+    """The main job on real text."""
+    from pellucid import demo as main_job
+
+    with Watching(given.quiet) as watching:
+        print(main_job.main(pathlib.Path(given.out), given.quick, watching.show, lambda line: print(line, file=sys.stderr, flush=True)))
+    return 0
+
+
+# ---- measuring ----------------------------------------------------------------------------------------------------------
+
+
+def evaluate(given: Given) -> int:
+    """Metrics of the recipe's test sets, or of --data, which leaves the run's own results as they are."""
+    from pellucid import run
+
+    done = run.load(given.run)
+    if given.data:
+        found = done.measured({pathlib.Path(given.data).name: data_of(given, given.data)})
+    else:
+        found = done.evaluate()
+    if done.fabric.is_global_zero:
+        if given.json:
+            print_json(found)
+        else:
+            grid = Grid("set", "n", *_metric_names(found["sets"]))
+            for name, row in found["sets"].items():
+                grid.add_row(name, str(row["n"]), *(_figure(m["value"]) for m in row["metrics"].values()))
+            Console().print(grid)
+        hold_gates(found["sets"], given.gate)
+    return 0
+
+
+def shift(given: Given) -> int:
+    """The shift table and the detection table."""
+    from pellucid import run
+
+    done = run.load(given.run)
+    tests = _sets(given) if given.home or given.away else None
+    found = done.shift(tests, severities(given.corrupt), None if given.site == "none" else given.site)
+    if given.json:
+        print_json(found)
+    elif done.fabric.is_global_zero:
+        Console().print(shift_grid(found))
+        path = done.folder / "results" / "detection.json"
+        if path.exists():
+            Console().print(detection_grid(json.loads(path.read_text())))
+    return 0
+
+
+def _sets(given: Given) -> dict[str, Data]:
+    if not given.home:
+        raise BadUsage("--away needs --home, the set it is compared with")
+    away = [entry.split("=", 1) if "=" in entry.split(":")[0] else (entry, entry) for entry in given.away]
+    return {"home": data_of(given, given.home)} | {name: data_of(given, source) for name, source in away}
+
+
+def severities(text: str) -> list[int]:
+    """`1-5` or `1,3` as numbers.
+
+    Raises:
+        BadUsage: not severities.
+    """
+    try:
+        first, _, last = text.partition("-")
+        found = list(range(int(first), int(last) + 1)) if last else [int(s) for s in text.split(",") if s]
+    except ValueError:
+        found = [0]
+    if any(not 1 <= s <= 5 for s in found):
+        raise BadUsage(f"--corrupt {text}: expected severities between 1 and 5, as in 1-5 or 1,3")
+    return found
+
+
+def shift_grid(found: Mapping[str, Any]) -> Grid:
+    """Sets by metrics, with intervals and the drop from home."""
+    grid = Grid("set", "n", *(f"{m} [95%]" for m in _metric_names(found["sets"])), "drop", "ECE")
+    for name, row in found["sets"].items():
+        first = next(iter(row["metrics"].values()))
+        cells = [f"{m['value']:.4f} [{m['low']:.3f}, {m['high']:.3f}]" for m in row["metrics"].values()]
+        ece = f"{row['calibration']['ece']:.3f}" if row["calibration"] else ""
+        grid.add_row(name, str(row["n"]), *cells, "home" if name == found["home"] else f"{first['drop']:+.4f}", ece)
+    return grid
+
+
+def detection_grid(found: Mapping[str, Any]) -> Grid:
+    """Sets by methods: AUROC and FAR95; out of distribution is the positive class."""
+    methods = list(next(iter(found["sets"].values()))["methods"])
+    grid = Grid("told from " + found["home"], "n", *(f"{m} AUROC/FAR95" for m in methods))
+    for name, row in found["sets"].items():
+        grid.add_row(name, str(row["n"]), *(f"{m['auroc']:.3f}/{m['far95']:.3f}" for m in row["methods"].values()))
+    return grid
+
+
+def predict(given: Given) -> int:
+    """A line of JSON per input."""
+    from pellucid import run
+
+    done = run.load(given.run)
+    rows = done.predict(_inputs(given, given.inputs))
+    if given.json:
+        print_json(rows)
+    else:
+        print("\n".join(json.dumps(row, ensure_ascii=False) for row in rows))
+    return 0
+
+
+def _inputs(given: Given, inputs: Sequence[str]) -> list[Any]:
+    from pellucid.data.read import read
+    from pellucid.data.tables import kind_of
+
+    rows: list[Any] = []
+    for entry in inputs:
+        kind, _, place = entry.partition(":")
+        if kind in {**_data()} and place:
+            rows += read(data_of(given, entry) if hasattr(given, "column") else Data(entry))
+        elif kind_of(entry) and not pathlib.Path(entry).exists():
+            raise BadData(f"{entry}: no such file")
+        elif kind_of(entry):
+            rows += read(data_of(given, entry) if hasattr(given, "column") else Data(entry))
+        else:
+            rows.append(entry)
+    return rows
+
+
+def explain(given: Given) -> int:
+    """Coloured words on the terminal, JSON, or a page."""
+    from pellucid import run
+    from pellucid.explain import render
+
+    done = run.load(given.run)
+    methods = tuple(m.strip() for m in given.method.split(",") if m.strip())
+    inputs = _inputs(given, given.input) if given.input else None
+    found = done.explain(inputs, methods=methods, site=given.site, answer=given.answer, num=given.num)
+    if given.html:
+        from pellucid.report import page
+
+        pathlib.Path(given.html).write_text(page.explanations(found), encoding="utf-8")
+        print(given.html, file=sys.stderr)
+    if given.json:
+        print_json(found)
+        return 0
+    console = Console()
+    for record in found["examples"]:
+        told = f"{record['set']} {record['id']}: {record['prediction']} ({found['score_unit']} {record['score']:.3f}), labelled {record['label']}"
+        console.print(told, highlight=False, style="bold")
+        for name, one in record["methods"].items():
+            area = (
+                f"  area {one['degradation']['area']:+.3f}, at random {one['degradation']['random_area']:+.3f}"
+                if one["degradation"]
+                else ""
+            )
+            gap = f"  gap {one['gap']:+.1%}" if one["gap"] is not None else ""
+            console.print(f"  {name}{area}{gap}", highlight=False)
+            console.print("   ", render.coloured(record["words"], one["relevance"]))
+        console.print("   ", render.legend(record["words"], next(iter(record["methods"].values()))["relevance"]))
+    return 0
+
+
+def report(given: Given) -> int:
+    """The page's path."""
+    from pellucid.report import page
+
+    path = page.write(pathlib.Path(given.run))
+    print(json.dumps({"report": str(path)}) if given.json else path)
+    return 0
+
+
+# ---- checking -----------------------------------------------------------------------------------------------------------
+
+
+def check_data(given: Given) -> int:
+    """Rows, columns, labels, lengths, duplicates; and what is shared with other sets."""
+    from pellucid.data.about import about
+
+    found = about(data_of(given, given.source), [data_of(given, s) for s in given.against])
+    if given.json:
+        print_json(found)
+    else:
+        print("\n".join(f"{name:<14} {value}" for name, value in found.items()))
+    return 0
+
+
+def check(given: Given) -> int:
+    """Holds a recipe's task to its promises on its own data."""
+    from pellucid import run
+    from pellucid.data.read import read
+    from pellucid.testing import check_task
+
+    chosen = recipes.override(recipes.get(given.recipe), settings_of(given))
+    rows = read(chosen.train)
+    task = chosen.task.build(rows)
+    try:
+        check_task(task, run.prepare(task, rows[:6], chosen.train.source))
+    except AssertionError as broken:
+        raise GateMissed(str(broken)) from None
+    print(f"{given.recipe}: {type(task).__name__} keeps its promises at {', '.join(task.sites)}")
+    return 0
+
+
+def check_method(given: Given) -> int:
+    """Holds a method to known truth."""
+    from pellucid.explain.check import check_method as hold
+
+    rows = hold(given.method)
+    if given.json:
+        print_json(rows)
+    else:
+        print("\n".join(f"{'ok  ' if row['ok'] else 'FAIL'} {row['promise']}: {row['found']}" for row in rows))
+    if not all(row["ok"] for row in rows):
+        raise GateMissed(f"{given.method} breaks {sum(not row['ok'] for row in rows)} of {len(rows)} promises")
+    return 0
+
+
+def table(given: Given) -> int:
+    """A paper's table, ours beside it."""
+    from pellucid import table as tables
+
+    wanted = tables.Wanted(given.only, given.seeds, pathlib.Path(given.out))
+    with Watching(True) as watching:
+        found = tables.measure(given.table, wanted, given.run, watching.show, lambda line: print(line, file=sys.stderr, flush=True))
+    if given.write:
+        tables.write(found, pathlib.Path(given.write))
+    if given.json:
+        print_json(found)
+    else:
+        print(tables.markdown(found))
+    return 0
+
+
+def bench(given: Given) -> int:
+    """Runs a benchmark of the checkout that pellucid is installed from, or of this folder."""
+    places = [pathlib.Path.cwd() / "benchmarks", pathlib.Path(__file__).parents[2] / "benchmarks"]
+    found = {p.stem: p for place in reversed(places) for p in place.glob("*.py")}
+    if given.benchmark not in found:
+        raise BadUsage(
+            f"no benchmark {given.benchmark!r}"
+            + (recipes.nearest(given.benchmark, list(found)) if found else "; they come with a checkout")
+        )
+    return subprocess.run([sys.executable, str(found[given.benchmark])], check=False).returncode
