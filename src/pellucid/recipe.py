@@ -212,7 +212,7 @@ def get(name: str, run: pathlib.Path | None = None) -> Recipe:
     if not function:
         known = [f"{place}:{f}" for f in functions(place)] or names()
         raise BadUsage(f"recipe {name!r} has no function part" + nearest(name, known))
-    module = _file_module(place, run) if place.endswith(".py") else _package_module(place, name)
+    module = file_module(place, run) if place.endswith(".py") else _package_module(place, name)
     build = getattr(module, function, None)
     if function.startswith("_") or not callable(build):
         known = [f"{place}:{k}" for k, v in vars(module).items() if isinstance(v, types.FunctionType) and v.__module__ == module.__name__]
@@ -229,12 +229,13 @@ def _package_module(place: str, name: str) -> types.ModuleType:
     return importlib.import_module(f"pellucid.recipes.{place}")
 
 
-def _file_module(place: str, run: pathlib.Path | None) -> types.ModuleType:
+def file_module(place: str, run: pathlib.Path | None = None) -> types.ModuleType:
+    """A Python file of the user's, run as a module; never one inside a `run` that may be a stranger's."""
     path = pathlib.Path(place)
     if run and path.resolve().is_relative_to(run.resolve()):
         raise UnsafeInput(f"{path}: the run names a recipe inside its own folder; look at it and move it elsewhere to use it")
     if not path.is_file():
-        raise BadUsage(f"no recipe file {place!r}")
+        raise BadUsage(f"no file {place!r}")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
