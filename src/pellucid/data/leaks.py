@@ -1,0 +1,170 @@
+"""Test rows that the training set has already shown: exact duplicates and near ones."""
+
+import itertools
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int32, Int64
+from scipy import sparse
+
+WIDTH = 5  # bytes of text in a shingle
+BANDS, ROWS = 24, 6  # a pair at Jaccard 0.8 escapes all bands once in 1,500, one at 0.85 once in 80,000
+_PAIRS = 100_000  # candidate pairs compared at once
+_BLOCK = 1 << 22  # bytes of text cut into shingles at once
+
+Examples = Sequence[Mapping[str, Any]]
+
+
+def leaks(
+    train: Examples, tests: Mapping[str, Examples], fields: Sequence[str] = ("text", "text_pair"), threshold: float = 0.8
+) -> dict[str, Any]:
+    """Per test set, how many of its rows are in the training set, and five of them, as results/leaks.json holds it.
+
+    Exact: equal but for case, spaces and punctuation. Near: not exact, and the sets of 5-byte shingles have a Jaccard
+    similarity of at least `threshold` with some training row. Candidates come from MinHash bands, so that a row close to
+    the threshold may in rare cases be missed, but each that is counted has been compared in full.
+    """
+    known: dict[str, int] = {}
+    for row, example in enumerate(train):
+        known.setdefault(_key(example, fields), row)
+    known.pop("", None)
+    index = _Index(list(known), threshold)
+    rows = list(known.values())
+    sets = {}
+    for name, examples in tests.items():
+        found = _one_set([_key(example, fields) for example in examples], known, index, rows)
+        pairs = [{"test_id": examples[t]["id"], "train_id": train[s]["id"], "kind": kind} for t, (s, kind) in sorted(found.items())]
+        counts = {kind: sum(pair["kind"] == kind for pair in pairs) for kind in ("exact", "near")}
+        sets[name] = {"n": len(examples), **counts, "examples": pairs[:5]}
+    return {"train": len(train), "sets": sets}
+
+
+def _one_set(keys: list[str], known: dict[str, int], index: "_Index", rows: list[int]) -> dict[int, tuple[int, str]]:
+    """Test row -> training row and kind."""
+    exact = {t: (known[key], "exact") for t, key in enumerate(keys) if key in known}
+    rest = [t for t, key in enumerate(keys) if key and t not in exact]
+    near = index.near([keys[t] for t in rest])
+    return exact | {rest[t]: (rows[s], "near") for t, s in near.items()}
+
+
+def _key(example: Mapping[str, Any], fields: Sequence[str]) -> str:
+    """The text without what does not count; text of punctuation alone stays as it is."""
+    texts = [str(example[field]) for field in fields if example.get(field) is not None]
+    return "\x00".join(_normal(text) for text in texts).strip("\x00")
+
+
+def _normal(text: str) -> str:
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    words = "".join(c if c.isalnum() else " " for c in folded).split()
+    return " ".join(words) if words else folded.strip()
+
+
+# ---- near duplicates ----------------------------------------------------------------------------------------------
+
+
+class _Index:
+    """Training texts as sets of shingles, and in bands of MinHash signatures to look them up by (Broder 1997)."""
+
+    def __init__(self, texts: list[str], threshold: float):
+        self.threshold = threshold
+        codes, starts = _shingles(texts)
+        self.sets = _csr(codes, starts)
+        self.sizes = np.diff(starts)
+        self.bands = [_sorted(band) for band in _bands(codes, starts)]
+
+    def near(self, texts: list[str]) -> dict[int, int]:
+        """Text -> a training text near it, the earliest of those that the first band to find any holds."""
+        if not texts or not len(self.sizes):
+            return {}
+        codes, starts = _shingles(texts)
+        sets = _csr(codes, starts)
+        sizes, found = np.diff(starts), np.full(len(texts), -1)
+        for (values, owners), mine in zip(self.bands, _bands(codes, starts), strict=True):
+            rows = np.flatnonzero(found < 0)  # a text once found costs nothing more
+            low, high = np.searchsorted(values, mine[rows], "left"), np.searchsorted(values, mine[rows], "right")
+            for part in _parts(high - low):
+                test, train = _pairs(rows[part], low[part], high[part], owners)
+                hit = self._alike(sets, sizes, test, train)
+                # the least training row wins whatever the order: -1 stands for none yet
+                np.minimum.at(found.view(np.uint64), test[hit], train[hit].astype(np.uint64))
+        return {int(row): int(found[row]) for row in np.flatnonzero(found >= 0)}
+
+    def _alike(self, sets: sparse.csr_matrix, sizes: np.ndarray, test: np.ndarray, train: np.ndarray) -> np.ndarray:
+        """Which pairs have a Jaccard similarity of at least the threshold, counted in full."""
+        alike = np.minimum(sizes[test], self.sizes[train]) >= self.threshold * np.maximum(sizes[test], self.sizes[train])
+        t, s = test[alike], train[alike]
+        common = np.asarray(sets[t].multiply(self.sets[s]).sum(1)).ravel()
+        alike[alike] = common >= self.threshold * (sizes[t] + self.sizes[s] - common)
+        return alike
+
+
+def _bands(codes: Int32[np.ndarray, " k"], starts: Int64[np.ndarray, " n_1"]) -> Iterator[Int64[np.ndarray, " n"]]:
+    """One number per text and band, equal where the texts share all of the band's least hashes."""
+    rng = np.random.default_rng(0)
+    numbers = codes.astype(np.uint32)
+    for _ in range(BANDS):
+        joined = np.zeros(len(starts) - 1, dtype=np.uint64)
+        for _ in range(ROWS):
+            factor, shift = (int(x) for x in rng.integers(0, 2**32, 2))
+            hashes = numbers * np.uint32(factor | 1) + np.uint32(shift)
+            least = np.minimum.reduceat(hashes, starts[:-1]) if len(joined) else joined
+            joined = (joined ^ least) * np.uint64(0xD6E8FEB86659FD93)
+            joined ^= joined >> np.uint64(32)
+        yield joined.view(np.int64)
+
+
+def _sorted(band: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    order = np.argsort(band, kind="stable")
+    return band[order], order
+
+
+def _parts(num: Int64[np.ndarray, " n"]) -> list[slice]:
+    """Slices of rows with about `_PAIRS` candidates each; none where there is no candidate."""
+    total = np.cumsum(num)
+    if not len(num) or not total[-1]:
+        return []
+    cuts = np.searchsorted(total, np.arange(_PAIRS, total[-1] + _PAIRS, _PAIRS), "left") + 1
+    edges = np.unique(np.concatenate([[0], cuts.clip(max=len(num))]))
+    return [slice(int(a), int(b)) for a, b in itertools.pairwise(edges)]
+
+
+def _pairs(rows: np.ndarray, low: np.ndarray, high: np.ndarray, owners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Every row with every owner between its low and high."""
+    num = high - low
+    offset = np.arange(num.sum()) - np.repeat(np.cumsum(num) - num, num)
+    return np.repeat(rows, num), owners[np.repeat(low, num) + offset]
+
+
+def _csr(codes: np.ndarray, starts: np.ndarray) -> sparse.csr_matrix:
+    """One row per set, a one at each member."""
+    return sparse.csr_matrix((np.ones(len(codes), dtype=np.int32), codes, starts), shape=(len(starts) - 1, 2**31 - 1))
+
+
+def _shingles(texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct shingles of each text as ascending 31-bit numbers, one text after another, and where each begins."""
+    encoded = [text.encode().ljust(WIDTH) for text in texts]
+    ends = np.cumsum([0, *map(len, encoded)])
+    cuts = [0, *np.flatnonzero(np.diff(ends // _BLOCK)) + 1, len(encoded)]
+    parts = [_cut(encoded[a:b]) for a, b in itertools.pairwise(cuts) if b > a]
+    if not parts:
+        return np.zeros(0, dtype=np.int32), np.zeros(1, dtype=np.int64)
+    sizes = np.concatenate([sizes for _, sizes in parts])
+    return np.concatenate([codes for codes, _ in parts]), np.cumsum([0, *sizes])
+
+
+def _cut(texts: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct shingles of a few texts and how many each has."""
+    flat = np.frombuffer(b"".join(texts), dtype=np.uint8).astype(np.uint64)
+    owner = np.repeat(np.arange(len(texts), dtype=np.uint64), [len(text) for text in texts])
+    code = np.zeros(len(flat) - WIDTH + 1, dtype=np.uint64)
+    for i in range(WIDTH):
+        code = (code << np.uint64(8)) | flat[i : len(code) + i]
+    inside = owner[: len(code)] == owner[WIDTH - 1 :]  # a shingle does not reach into the next text
+    # five bytes to 31 bits, which a sparse matrix can index; of two texts' thousands hardly one pair collides
+    number = (code ^ (code >> np.uint64(21))) * np.uint64(0xFF51AFD7ED558CCD) >> np.uint64(33)
+    keys = np.sort((owner[: len(code)] << np.uint64(31) | number)[inside])  # sorts by text, then number
+    keys = keys[np.diff(keys, prepend=keys[:1] + np.uint64(1)) != 0]
+    sizes = np.bincount((keys >> np.uint64(31)).astype(np.int64), minlength=len(texts))
+    return (keys & np.uint64(2**31 - 1)).astype(np.int32), sizes

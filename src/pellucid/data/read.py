@@ -1,0 +1,206 @@
+"""Examples from wherever a `Data` says they are, under the names that a task reads."""
+
+import difflib
+import os
+import pathlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pellucid.errors import BadData, BadUsage
+from pellucid.recipe import Data, nearest
+
+Rows = list[dict[str, Any]]
+
+_KINDS = {
+    "csv": "comma-separated file, plain or .gz; options ?encoding=latin-1&header=no&quoting=none&extra=drop",
+    "tsv": "tab-separated file, plain or .gz; the options of csv",
+    "jsonl": "JSON Lines, plain or .gz: one object a line; options ?encoding=latin-1&broken=drop",
+    "json": "JSON list of objects, plain or .gz; option ?encoding=latin-1",
+    "parquet": "Parquet file",
+    "lines": "text file, plain or .gz, a row a line; option ?pattern=(?P<text>.*) names columns by a regular expression",
+    "table": "any of the above, told by the file's ending",
+    "polarity": "train, dev, test, away: generated sentences with one planted word of praise or blame; no download",
+    "hf": "Hugging Face datasets: a local folder or a hub name; options ?config=NAME&split=NAME&revision=NAME",
+    "sentiment": "movies/train, movies/dev, movies/test, amazon, tweets, editorials: sentences, positive or negative",
+    "sentiment-rating": "the same with the mean human rating, -4 to 4, as label, and no row left out",
+}
+_RESERVED = ("id", "length")  # ours in every example: a file's columns of these names are read through `columns` only
+
+
+def kinds() -> dict[str, str]:
+    """Every kind of source and what it reads."""
+    return dict(_KINDS)
+
+
+def read(data: Data) -> Rows:
+    """The examples of a source: rows chosen, columns and labels under the task's names, each with its "id".
+
+    Every other column stays under its own name.
+
+    Raises:
+        BadUsage: an unknown kind, option or set.
+        BadData: the file or a row is not what was promised, or lacks a column that was named.
+    """
+    file_rows = _rows(data.source)
+    place = _place(data.source)
+    columns = list(dict.fromkeys(key for row in file_rows for key in row if key != "id"))
+    for role, column in {**data.columns, **{key: key for key in data.where}}.items():
+        if column not in columns:
+            asked = f" (asked for as {role})" if role in data.columns else ""
+            raise BadData(f"{place}: no column {column!r}{asked}{_suggest(column, columns)}")
+    labels = _checked_labels(data, file_rows, place)
+    kept = _limited(_part(_where(data, file_rows, place), data), data)
+    return [_example(row, data, labels) for row in kept]
+
+
+def require(examples: Sequence[Mapping[str, Any]], roles: Iterable[str], source: str) -> None:
+    """Checks that every example has a value for each role that a task reads.
+
+    Raises:
+        BadData: naming the source, the row, the columns there are, and the flag that names another.
+    """
+    found = list(dict.fromkeys(key for row in examples for key in row if key not in _RESERVED))
+    for role in roles:
+        if role not in found:
+            raise BadData(f"{source}: no column {role!r}; the columns are {', '.join(found)}: say which is meant with --column {role}=NAME")
+        for row in examples:
+            if row.get(role) is None:
+                raise BadData(f"{row['id']}: the row has no {role}")
+
+
+# ---- sources ------------------------------------------------------------------------------------------------------
+
+
+def _rows(source: str) -> Rows:
+    from pellucid.data import tables
+
+    kind, place, options = _parts(source)
+    if kind in tables.OPTIONS:
+        return tables.read(kind, place, options)
+    if kind == "hf":
+        from pellucid.data import hub
+
+        return hub.read(place, options)
+    if options:
+        raise BadUsage(f"{source}: {kind}: takes no options")
+    if kind == "polarity":
+        from pellucid.data import polarity
+
+        return polarity.read(place)
+    from pellucid.data import sentiment
+
+    return sentiment.read(place, rated=kind == "sentiment-rating")
+
+
+def _parts(source: str) -> tuple[str, str, dict[str, str]]:
+    """Kind, place and options of `kind:place?name=value&name=value`."""
+    from pellucid.data import tables
+
+    source = _expanded(source)
+    kind, colon, rest = source.partition(":")
+    if not colon or (kind not in _KINDS and tables.kind_of(source.partition("?")[0])):
+        kind, rest = "table", source  # a plain path
+    if kind not in _KINDS:
+        raise BadUsage(f"{source}: no kind of data {kind!r}{nearest(kind, list(_KINDS))}")
+    place, _, query = (rest, "", "") if pathlib.Path(rest).is_file() else rest.partition("?")
+    pairs = [pair.partition("=") for pair in query.split("&") if pair]
+    options = {name: value for name, _, value in pairs}
+    if not place:
+        raise BadUsage(f"{source}: nothing after {kind}:")
+    if kind == "table":
+        found = tables.kind_of(place)
+        if not found:
+            endings = ", ".join(tables.SUFFIXES)
+            raise BadUsage(f"{source}: the ending does not tell the kind ({endings}); write KIND:PATH, one of {', '.join(_KINDS)}")
+        kind = found
+    return kind, place, options
+
+
+def _expanded(source: str) -> str:
+    """The source with `${NAME}` read from the environment."""
+    for name in re.findall(r"\$\{(\w+)\}", source):
+        if name not in os.environ:
+            raise BadUsage(f"{source}: set {name} to the folder it stands for, as in {name}=~/data pellucid ...")
+        source = source.replace(f"${{{name}}}", os.path.expanduser(os.environ[name]))
+    return source
+
+
+def _place(source: str) -> str:
+    """What messages call the source."""
+    kind, place, _ = _parts(source)
+    return source if kind.startswith(("sentiment", "hf")) else place
+
+
+# ---- choosing and renaming ----------------------------------------------------------------------------------------
+
+
+def _suggest(column: str, columns: list[str]) -> str:
+    close = difflib.get_close_matches(column, columns, 1, 0.5)
+    return (f"; did you mean {close[0]!r}?" if close else "") + f" The columns are {', '.join(columns)}"
+
+
+def _where(data: Data, rows: Rows, place: str) -> Rows:
+    for column, value in data.where.items():
+        kept = [row for row in rows if _text(row.get(column)) == value]
+        if not kept:
+            raise BadData(f"{place}: no row has {column} = {value!r}; its values are {_some(row.get(column) for row in rows)}")
+        rows = kept
+    return rows
+
+
+def _checked_labels(data: Data, rows: Rows, place: str) -> dict[str, str]:
+    """The labels mapping; one that fits no row at all is a mistake."""
+    column = data.columns.get("label", "label")
+    values = {_text(row.get(column)) for row in rows} if data.labels else set()
+    if data.labels and not values & set(data.labels):
+        raise BadData(f"{place}: no {column} is {' or '.join(map(repr, data.labels))}; the values are {_some(values)}")
+    return dict(data.labels)
+
+
+def _part(rows: Rows, data: Data) -> Rows:
+    """Its tenths of the rows: eight to train, one to dev, one to test, drawn with the seed, in file order."""
+    if not data.part:
+        return rows
+    import numpy as np
+
+    tenth = np.random.default_rng([data.seed, 10]).permutation(len(rows)) * 10 // max(1, len(rows))
+    wanted = {"train": range(8), "dev": (8,), "test": (9,)}[data.part]
+    return [row for row, t in zip(rows, tenth.tolist(), strict=True) if t in wanted]
+
+
+def _limited(rows: Rows, data: Data) -> Rows:
+    if data.limit is None or data.limit >= len(rows):
+        return rows
+    if data.limit < 1:
+        raise BadUsage(f"limit {data.limit}: expected at least 1")
+    import numpy as np
+
+    drawn = np.random.default_rng(data.seed).permutation(len(rows))[: data.limit]
+    return [rows[i] for i in sorted(drawn)]
+
+
+def _example(row: dict[str, Any], data: Data, labels: dict[str, str]) -> dict[str, Any]:
+    example = {key: value for key, value in row.items() if key not in _RESERVED}
+    for role, column in data.columns.items():
+        if column not in row:
+            raise BadData(f"{row['id']}: the row has no {column!r}")
+        example[role] = row[column]
+    if labels:
+        value = _text(example.get("label"))
+        example["label"] = labels.get(value, example.get("label"))
+    return {**example, "id": row["id"]}
+
+
+def _text(value: Any) -> str:
+    """A value as a mapping or a filter spells it: True is true, 1 is 1, and so is 1.0."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def _some(values: Iterable[Any]) -> str:
+    known = sorted({_text(value) for value in values})
+    return ", ".join(known[:10]) + (", ..." if len(known) > 10 else "")
