@@ -10,7 +10,7 @@ import pytest
 import torch
 from jaxtyping import install_import_hook
 
-install_import_hook("pellucid", "beartype.beartype")  # shapes are checked in tests and cost nothing outside them
+install_import_hook("pellucid", "typecheck.check")  # shapes are checked in tests and cost nothing outside them
 
 HERE = pathlib.Path(__file__).parent
 

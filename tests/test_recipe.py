@@ -54,7 +54,9 @@ def test_yaml_brings_back_every_value(tmp_path, monkeypatch):
         "@dataclass(frozen=True)\nclass S:\n    width: int = 4\n    def build(self, train): return None\n"
         "def tiny() -> Recipe:\n    return Recipe(S(), Data('csv:a.csv'))\n"
     )
-    first = override(recipe.get(f"{mine}:tiny"), {"task.width": 9, "optim.betas": "[0.5, 0.6]", "tests.away": "csv:c.csv", "loop.patience": "3"})
+    first = override(
+        recipe.get(f"{mine}:tiny"), {"task.width": 9, "optim.betas": "[0.5, 0.6]", "tests.away": "csv:c.csv", "loop.patience": "3"}
+    )
     again = recipe.from_yaml(recipe.to_yaml(first))
     assert dataclasses.asdict(again) == dataclasses.asdict(first)
 

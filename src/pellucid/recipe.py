@@ -10,7 +10,7 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import yaml
 
@@ -19,6 +19,7 @@ from pellucid.errors import BadUsage, UnsafeInput
 T = TypeVar("T")
 
 
+@runtime_checkable
 class TaskSettings(Protocol):
     """A frozen dataclass of plain values that can build its task.
 

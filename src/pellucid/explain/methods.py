@@ -1,6 +1,6 @@
 """Every attribution method under its public name, all called alike."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from pellucid.explain import catalog
 from pellucid.explain.attribution import Attribution, Statistics, baseline
@@ -10,6 +10,7 @@ from pellucid.explain.perturb import lime, occlusion, random
 from pellucid.explain.probe import Probe
 
 
+@runtime_checkable
 class Method(Protocol):
     """Relevance of a probe's units; `statistics` give the baseline or the noise, None takes each example's own."""
 

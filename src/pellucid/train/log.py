@@ -6,7 +6,7 @@ import json
 import os
 import pathlib
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from pellucid.errors import BadUsage
 from pellucid.recipe import nearest
@@ -15,6 +15,7 @@ Row = dict[str, float]
 TRACKERS = {"csv": "", "tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow"}  # name -> package it needs
 
 
+@runtime_checkable
 class Tracker(Protocol):
     """Somewhere that rows of numbers go."""
 

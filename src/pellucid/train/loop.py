@@ -65,7 +65,6 @@ class Trainer:
     Args:
         examples: prepared training examples.
         dev: prepared examples that choose the checkpoint; never out of distribution.
-        watch: told about progress, by the main process.
     """
 
     def __init__(self, task: Task, recipe: Recipe, examples: Sequence[Example], dev: Sequence[Example], fabric: Fabric):
@@ -77,6 +76,8 @@ class Trainer:
         self.start = _copy(task.model.state_dict()) if self.loop.keep_start else {}
         self.ema = AveragedModel(task.model, multi_avg_fn=get_ema_multi_avg_fn(self.loop.ema), use_buffers=True) if self.loop.ema else None
         self.at = Position()
+        self.log: Log | None = None
+        self.watch: Callable[[Progress], None] = lambda _: None
         self.steps_per_epoch = loader.steps_of(len(examples), self.loop.batch_size)
         self.total = self.steps_per_epoch * self.loop.epochs
 
@@ -85,11 +86,13 @@ class Trainer:
     def fit(self, out: pathlib.Path, watch: Callable[[Progress], None] | None = None) -> Position:
         """Trains to the end, or from where the folder's last checkpoint stands; the best weights end in `model.safetensors`.
 
+        Args:
+            watch: told about progress, in the main process.
         Raises:
             Interrupted: SIGTERM or SIGINT came; a checkpoint was written first.
             PellucidError: the loss is not finite.
         """
-        self.out, self.watch = out, watch or (lambda _: None)
+        self.out, self.watch = out, watch or self.watch
         torch.manual_seed(self.loop.seed * 1000 + self.fabric.global_rank)
         self._resume()
         self.log = Log(out, self.loop.loggers, self.at.step) if self.fabric.is_global_zero else None

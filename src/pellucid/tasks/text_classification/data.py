@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
@@ -37,6 +37,7 @@ class Encoded:
         return [(pair or "" if b else text)[i:j] for (i, j), b in zip(self.spans.tolist(), self.second.tolist(), strict=True)]
 
 
+@runtime_checkable
 class Tokenizer(Protocol):
     """Text to ids, and a folder that brings it back."""
 

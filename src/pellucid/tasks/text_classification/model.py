@@ -1,11 +1,15 @@
 """A pretrained encoder with a linear head, and the paper's four baselines."""
 
+import contextlib
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
 import torch
+import transformers
 from einops import rearrange, reduce, repeat
 from jaxtyping import Bool, Float
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence
@@ -65,13 +69,30 @@ def load_encoder(name: str, dropout: float, from_random: bool) -> nn.Module:
     if from_random:
         return bare(config)
     try:
-        encoder, told = AutoModel.from_pretrained(name, config=config, use_safetensors=True, output_loading_info=True, dtype=torch.float32)
-    except (OSError, ValueError) as error:
+        with _unheard():
+            encoder, told = AutoModel.from_pretrained(
+                name, config=config, use_safetensors=True, output_loading_info=True, dtype=torch.float32
+            )
+    except (OSError, ValueError, SafetensorError) as error:
         raise BadData(f"model {name!r}: {str(error).splitlines()[0]}") from None
     missing = sorted(k for k in told["missing_keys"] if not k.startswith("pooler."))
     if missing:
         raise BadData(f"model {name!r}: its weights lack {', '.join(missing[:4])}{' ...' if len(missing) > 4 else ''}")
     return without_pooler(encoder)
+
+
+@contextlib.contextmanager
+def _unheard() -> Iterator[None]:
+    """Within the block transformers reports nothing of its own: what is missing we say ourselves."""
+    level, bars = transformers.logging.get_verbosity(), transformers.logging.is_progress_bar_enabled()
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers.logging.set_verbosity(level)
+        if bars:
+            transformers.logging.enable_progress_bar()
 
 
 def load_config(name: str, dropout: float) -> Any:
@@ -148,7 +169,7 @@ class Baseline(nn.Module):
         if not self.pairs:
             return self.encode(x, present), None
         # the second text moves to the front of its row, so that padding stays behind
-        order = (~(present & second)).long().argsort(1, stable=True)
+        order = (~(present & second)).long().argsort(dim=1, stable=True)
         moved = x.gather(1, repeat(order, "b n -> b n d", d=x.shape[-1]))
         return self.encode(x, present & ~second), self.encode(moved, (present & second).gather(1, order))
 
