@@ -1,0 +1,191 @@
+"""What the files of a run folder hold, as types; the reader checks every file against them."""
+
+from typing import Any, NotRequired, TypedDict
+
+Number = float | None  # NaN is written as null or NaN
+
+
+class Environment(TypedDict, total=False):
+    """Where and how the run was made; `truncated` is the share of shortened examples by set."""
+
+    task: str
+    pellucid: str
+    torch: str
+    python: str
+    commit: str | None
+    seed: int | None
+    processes: int | None
+    num_parameters: int | None
+    train_time_s: Number
+    truncated: dict[str, Number]
+    command: str
+
+
+class Value(TypedDict):
+    """One metric of one set."""
+
+    value: Number
+    higher_is_better: bool
+
+
+class Evaluated(TypedDict):
+    """One set, measured."""
+
+    n: int
+    metrics: dict[str, Value]
+
+
+class Evaluate(TypedDict):
+    """results/evaluate.json."""
+
+    sets: dict[str, Evaluated]
+
+
+class Shifted(Value):
+    """One metric with its interval and its change from home."""
+
+    low: NotRequired[Number]
+    high: NotRequired[Number]
+    drop: NotRequired[Number]
+    drop_low: NotRequired[Number]
+    drop_high: NotRequired[Number]
+
+
+class Bin(TypedDict):
+    """One bin of a reliability plot; means are null where it is empty."""
+
+    low: float
+    high: float
+    confidence: Number
+    accuracy: Number
+    n: int
+
+
+class Calibration(TypedDict):
+    """Expected calibration error before and after one temperature fitted at home."""
+
+    ece: Number
+    temperature: NotRequired[Number]
+    ece_after: NotRequired[Number]
+    bins: list[Bin]
+
+
+class ShiftedSet(TypedDict):
+    """One set of results/shift.json."""
+
+    n: int
+    metrics: dict[str, Shifted]
+    calibration: NotRequired[Calibration | None]
+
+
+class Shift(TypedDict):
+    """results/shift.json."""
+
+    home: str
+    sets: dict[str, ShiftedSet]
+
+
+class Detector(TypedDict):
+    """How well one method tells a set from home; `roc` holds (false, true) alarm shares."""
+
+    auroc: Number
+    aupr: Number
+    base_rate: NotRequired[Number]
+    far95: Number
+    roc: NotRequired[list[list[float]]]
+
+
+class Detected(TypedDict):
+    """One set of results/detection.json."""
+
+    n: int
+    methods: dict[str, Detector]
+
+
+class Detection(TypedDict):
+    """results/detection.json."""
+
+    home: str
+    positive: str
+    sets: dict[str, Detected]
+
+
+class LeakedRow(TypedDict):
+    """A test row and the training row that it repeats."""
+
+    test_id: str
+    train_id: str
+    kind: str
+
+
+class Leaked(TypedDict):
+    """One set of results/leaks.json."""
+
+    n: int
+    exact: int
+    near: int
+    examples: NotRequired[list[LeakedRow]]
+
+
+class Leaks(TypedDict):
+    """results/leaks.json."""
+
+    train: int
+    sets: dict[str, Leaked]
+
+
+class Degradation(TypedDict):
+    """Score as words are removed in three orders."""
+
+    fractions: list[float]
+    most_first: list[Number]
+    least_first: list[Number]
+    random: list[Number]
+    area: Number
+    random_area: NotRequired[Number]
+
+
+class Relevance(TypedDict):
+    """What one method says of one example."""
+
+    relevance: list[Number]
+    gap: NotRequired[Number]
+    note: NotRequired[str | None]
+    degradation: NotRequired[Degradation | None]
+
+
+class Explained(TypedDict):
+    """One explained example."""
+
+    set: NotRequired[str]
+    id: str
+    prediction: Any
+    label: NotRequired[Any]
+    score: NotRequired[Number]
+    words: list[str]
+    methods: dict[str, Relevance]
+
+
+class Explanations(TypedDict):
+    """results/explanations.json."""
+
+    site: NotRequired[str]
+    score_unit: NotRequired[str]
+    examples: list[Explained]
+
+
+class Compared(TypedDict):
+    """One model of results/comparison.json."""
+
+    name: str
+    values: dict[str, Number]
+    mean_drop: NotRequired[Number]
+
+
+class Comparison(TypedDict):
+    """results/comparison.json."""
+
+    columns: list[str]
+    home: str
+    rows: list[Compared]
+    metric: str
