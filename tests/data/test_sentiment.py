@@ -4,6 +4,7 @@ import hashlib
 import io
 import tarfile
 
+import numpy as np
 import pytest
 
 from pellucid.data import packages, sentiment
@@ -54,6 +55,14 @@ def test_splits_share_no_row_and_lose_none(small):
         parts = [{row["id"] for row in read(Data(f"{kind}:movies/{split}"))} for split in ("train", "dev", "test")]
         assert set().union(*parts) == {row["id"] for row in read(Data(f"{kind}:movies"))}
         assert sum(map(len, parts)) == len(read(Data(f"{kind}:movies/all")))
+
+
+def test_the_splits_are_eight_one_and_one_tenths_of_the_order_of_seed_0(small):
+    order = read(Data("sentiment:movies"))
+    np.random.default_rng(0).shuffle(order)
+    assert read(Data("sentiment:movies/train")) == order[:24]
+    assert read(Data("sentiment:movies/dev")) == order[24:27]
+    assert read(Data("sentiment:movies/test")) == order[27:]
 
 
 def test_a_rated_split_holds_the_rows_of_the_split_that_is_not(small):
