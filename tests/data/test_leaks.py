@@ -93,7 +93,7 @@ def test_pairs_are_compared_as_pairs():
     tests = {
         "same": [{"id": "b", "text": "One two three.", "text_pair": "four, five six"}],
         "half": [{"id": "b", "text": "one two three", "text_pair": "seven eight nine ten"}],
-        "moved": [{"id": "b", "text": "one two thre", "text_pair": "e four five six"}],
+        "moved": [{"id": "b", "text": "one two threefo", "text_pair": "ur five six"}],
     }
     found = leaks(train, tests)["sets"]
     assert [found[name]["exact"] for name in tests] == [1, 0, 0]
