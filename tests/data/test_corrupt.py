@@ -1,6 +1,7 @@
 """Text corruptions: what each may do, how often, and on what alone a copy depends."""
 
 import itertools
+import random
 import subprocess
 import sys
 from collections import Counter
@@ -58,6 +59,10 @@ def test_swaps_keep_every_character_and_the_space_between_words(severity):
         assert Counter(swapped) == Counter(text)
         assert len(swapped.split()) == len(text.split())
     assert corrupt_text("ab  cd\n", "swap", severity, 1, "x").count("  ") == 1
+
+
+def test_what_has_been_swapped_once_moves_no_further():
+    assert corrupt.swap("one  twofold", 1.0, random.Random(0)) == "wtfolod  noe"
 
 
 @pytest.mark.parametrize("severity", SEVERITIES)

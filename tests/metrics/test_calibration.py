@@ -30,6 +30,10 @@ def test_both_ends_of_the_scale_have_a_bin():
     assert [b["n"] for b in reliability(np.array([0.0, 1.0]), np.array([False, True]))] == [1, 1]
 
 
+def test_a_confidence_on_an_edge_belongs_to_the_bin_below():
+    assert reliability(np.array([0.5]), np.array([True]), bins=2)[0]["high"] == 0.5
+
+
 def test_ece_agrees_with_torchmetrics():
     logits, labels = sampled(2.0, 5000)
     probs = softmax(logits, axis=1)

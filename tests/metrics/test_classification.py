@@ -57,6 +57,11 @@ def test_a_row_of_multiplicities_is_the_metric_of_the_repeated_examples(kind):
         assert value == pytest.approx(gathered(kind(), [predicted[i] for i in rows], [true[i] for i in rows]).compute(), abs=1e-12)
 
 
+def test_a_label_that_a_resample_does_not_hold_is_no_part_of_its_mean():
+    only_no = np.array([[3.0, 0.0, 0.0, 0.0, 0.0]])
+    assert gathered(MacroF1()).resample(only_no).tolist() == [1.0]
+
+
 @pytest.mark.parametrize("kind", [Accuracy, MacroF1])
 def test_nothing_gathered_is_not_a_number(kind):
     assert math.isnan(kind().compute())

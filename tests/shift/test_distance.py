@@ -47,6 +47,10 @@ def test_a_feature_that_never_varies_does_not_break_the_distance():
     assert np.all(np.isfinite(Mahalanobis.fit(padded, labels).score(padded)))
 
 
+def test_training_features_that_never_vary_give_no_scale_and_no_distance():
+    assert Mahalanobis.fit(np.ones((2, 3))).score(np.arange(6.0).reshape(2, 3)).tolist() == [0, 0]
+
+
 def test_neighbours_agree_with_scikit_learn_on_unit_features():
     train, queries = (np.random.default_rng(s).normal(size=(n, 6)) for s, n in ((0, 90), (1, 25)))
     unit = [v / np.linalg.norm(v, axis=1, keepdims=True) for v in (train, queries)]
