@@ -1,11 +1,13 @@
 """Occlusion, LIME and chance: by hand, and on models whose answer is known."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 
 from pellucid.explain.attribution import baseline
-from pellucid.explain.perturb import _masks, _ridge, lime, occlusion, random, scores_without
+from pellucid.explain.perturb import RIDGE, _masks, _nearness, _ridge, lime, occlusion, random, scores_without
 from pellucid.explain.probe import ask
 from pellucid.explain.words import by_player, players
 from toys import Pictures, Sentences, linear_probe, pictures, sentences
@@ -38,9 +40,16 @@ def test_occlusion_at_a_site_replaces_only_that_unit():
 def test_lime_recovers_the_weights_of_a_linear_model():
     weights = torch.tensor([[4.0], [-3.0], [2.0], [-1.0], [0.0], [0.5]])
     probe = linear_probe(weights, torch.ones(1, 6, 1))
-    found = lime(probe, torch.zeros(1, 6, 1), samples=500).relevance[0]
-    torch.testing.assert_close(found, weights[:, 0], rtol=0.05, atol=0.05)  # the ridge shrinks a little
+    found = lime(probe, torch.zeros(1, 6, 1)).relevance[0]
+    torch.testing.assert_close(found, weights[:, 0], rtol=0.01, atol=0.01)  # the ridge shrinks a little
     assert found.argsort().tolist() == weights[:, 0].argsort().tolist()
+
+
+def test_lime_removes_words_whole_and_leaves_special_tokens():
+    groups = torch.tensor([[-1, 0, 0, 1]])
+    probe = linear_probe(torch.tensor([[50.0], [1.0], [2.0], [4.0]]), torch.ones(1, 4, 1), groups=groups)
+    found = lime(probe, torch.zeros(1, 4, 1)).relevance[0]
+    torch.testing.assert_close(found, torch.tensor([0.0, 1.5, 1.5, 4.0]), rtol=0.02, atol=0.02)
 
 
 def test_limes_fit_equals_least_squares_with_ridge_rows():
@@ -48,10 +57,15 @@ def test_limes_fit_equals_least_squares_with_ridge_rows():
     masks = _masks(torch.tensor([5]), 40, 0)[0].double()
     scores, nearness = torch.randn(40, dtype=torch.float64), torch.rand(40, dtype=torch.float64)
     rows = np.hstack([masks, np.ones((40, 1))]) * nearness.sqrt()[:, None].numpy()
-    rows = np.vstack([rows, np.eye(5, 6)])
+    rows = np.vstack([rows, np.sqrt(RIDGE) * np.eye(5, 6)])
     wanted = np.concatenate([scores * nearness.sqrt(), np.zeros(5)])
     expected = np.linalg.lstsq(rows, wanted, rcond=None)[0][:5]
     np.testing.assert_allclose(_ridge(masks[None], scores[None], nearness[None])[0], expected, rtol=1e-9)
+
+
+def test_nearness_by_hand():
+    kept = torch.tensor([[[True, True, True, True], [False, False, False, True]]])  # cosine distance 0, 1 - 1/2
+    assert _nearness(kept, torch.tensor([4]))[0].tolist() == pytest.approx([1.0, math.exp(-2)])
 
 
 def test_masks_keep_all_first_and_then_lose_at_least_one():

@@ -11,7 +11,7 @@ from pellucid.explain.probe import Probe
 from pellucid.explain.words import player_counts, players, to_units
 
 KERNEL_WIDTH = 0.25  # of LIME's kernel on cosine distance
-RIDGE = 1.0
+RIDGE = 0.01  # next to the one unchanged variant, of weight 1, a ridge of 1 would shrink all words of a short text
 
 
 @torch.no_grad()
@@ -40,11 +40,11 @@ def occlusion(probe: Probe, baseline: Float[Tensor, "b n d"]) -> Attribution:
     return Attribution(to_units(rearrange(lost, "p b -> b p"), owner))
 
 
-def lime(probe: Probe, baseline: Float[Tensor, "b n d"], samples: int = 500, seed: int = 0) -> Attribution:
+def lime(probe: Probe, baseline: Float[Tensor, "b n d"], samples: int = 200, seed: int = 0) -> Attribution:
     """Weights of a linear model fitted to the score with random words (or units) replaced, near variants counting more.
 
     Source: Ribeiro et al. 2016. Differs: fits the task's score, for text a log-probability, not the probability; removed
-    words become the baseline and are not cut out.
+    words become the baseline and are not cut out; the ridge is 0.01 and not 1.
     """
     owner = players(probe)
     counts = player_counts(owner)
@@ -54,10 +54,8 @@ def lime(probe: Probe, baseline: Float[Tensor, "b n d"], samples: int = 500, see
     unit_kept = kept.gather(2, repeat(owner.clamp_min(0), "b n -> b k n", k=samples))
     removed = rearrange(~unit_kept, "b k n -> k b n") & (owner >= 0)
     scores = rearrange(scores_without(probe, removed, baseline), "k b -> b k").double()
-    absent = reduce((~kept).double(), "b k p -> b k", "sum") / rearrange(counts.clamp_min(1), "b -> b 1")
-    distance = 1 - (1 - absent).clamp_min(0).sqrt()  # cosine distance from all ones; of an empty mask it is 1
-    nearness = (-distance.square() / (2 * KERNEL_WIDTH**2)).exp()
-    return Attribution(to_units(_ridge(kept.double(), scores, nearness).to(probe.units.dtype), owner), note=f"{samples} samples")
+    effects = _ridge(kept.double(), scores, _nearness(kept, counts))
+    return Attribution(to_units(effects.to(probe.units.dtype), owner), note=f"{samples} samples")
 
 
 def random(probe: Probe, seed: int = 0) -> Attribution:
@@ -77,12 +75,18 @@ def _masks(counts: Int[Tensor, " b"], samples: int, seed: int) -> Bool[Tensor, "
     return kept
 
 
+def _nearness(kept: Bool[Tensor, "b k p"], counts: Int[Tensor, " b"]) -> Float[Tensor, "b k"]:
+    """Weight of each mask in the fit: LIME's kernel on its cosine distance from all ones."""
+    absent = reduce((~kept).double(), "b k p -> b k", "sum") / rearrange(counts.clamp_min(1), "b -> b 1")
+    distance = 1 - (1 - absent).clamp_min(0).sqrt()  # of an empty mask it is 1
+    return (-distance.square() / (2 * KERNEL_WIDTH**2)).exp()
+
+
 def _ridge(masks: Float[Tensor, "b k p"], scores: Float[Tensor, "b k"], nearness: Float[Tensor, "b k"]) -> Float[Tensor, "b p"]:
-    """Weighted least squares with an intercept; a column that never varies gets weight 0."""
+    """Weighted least squares with an intercept (centring the masks is enough for it); a column that never varies gets weight 0."""
     share = nearness / reduce(nearness, "b k -> b 1", "sum")
     centred = masks - einsum(share, masks, "b k, b k p -> b p").unsqueeze(1)
-    change = scores - reduce(share * scores, "b k -> b 1", "sum")
     gram = einsum(centred, nearness, centred, "b k p, b k, b k q -> b p q")
-    pull = einsum(centred, nearness, change, "b k p, b k, b k -> b p")
+    pull = einsum(centred, nearness, scores, "b k p, b k, b k -> b p")
     eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
     return torch.linalg.solve(gram + RIDGE * eye, pull)
