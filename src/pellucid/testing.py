@@ -301,14 +301,14 @@ def check_names(probe: Probe, name: str) -> None:
 def check_methods(probe: Probe, name: str) -> None:
     """A gradient method adds up, occlusion and the information bottleneck give finite numbers."""
     start = baseline(probe, "mean")
+    near = probe.units + 0.1 * (start - probe.units)  # nearer to the baseline a sound model can be steep and need 1,000 steps
     try:
-        found = integrated_gradients(probe, start)
+        total = integrated_gradients(probe, near, steps=16).relevance.sum(1)
     except RuntimeError as error:
         raise AssertionError(f"site {name!r}: no gradient of the score reaches the units: {error}") from None
     with torch.no_grad():
-        change = probe.score(probe.units) - probe.score(start)
-    total = found.relevance.sum(1)
-    assert torch.allclose(total, change, rtol=0.05, atol=0.05), (
+        change = probe.score(probe.units) - probe.score(near)
+    assert torch.allclose(total, change, rtol=0.05, atol=1e-3), (
         f"site {name!r}: integrated gradients add up to {total.tolist()}, the score changes by {change.tolist()}"
     )
     bits = bottleneck(probe, of_sample(probe.units, probe.present), Settings(steps=2, copies=2))
