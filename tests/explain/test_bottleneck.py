@@ -1,5 +1,6 @@
 """The information bottleneck: worked values, the official program's numbers, identities."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -132,6 +133,22 @@ def test_free_passage_keeps_what_raises_the_score_open():
     found = bottleneck(probe, Statistics(torch.zeros(1), torch.ones(1)), Settings(beta=0.1))
     speaks, silent = found.relevance[0].tolist()
     assert speaks > 4 * silent
+
+
+def test_more_copies_average_the_noise_and_do_not_raise_the_stake():
+    probe = linear_probe(torch.rand(6, 1), 1 + torch.rand(2, 6, 1))
+    statistics = Statistics(torch.zeros(1), torch.ones(1))
+    few, many = (bottleneck(probe, statistics, Settings(beta=1.0, copies=k)).relevance.sum().item() for k in (2, 40))
+    assert few == pytest.approx(many, rel=0.2)
+
+
+def test_padding_reaches_the_model_untouched():
+    present = torch.tensor([[False, True, True]])
+    units, seen = torch.randn(1, 3, 2), []
+    probe = linear_probe(torch.ones(3, 2), units, present)
+    watched = dataclasses.replace(probe, score=lambda features: (seen.append(features.detach()), probe.score(features))[1])
+    bottleneck(watched, of_unit(units))
+    assert all((features[:, 0] == units[0, 0]).all() and (features[:, 1:] != units[0, 1:]).all() for features in seen)
 
 
 def test_half_precision_units_are_counted_in_full_precision():

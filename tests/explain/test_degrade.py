@@ -63,12 +63,12 @@ def test_an_example_degrades_alike_alone_and_in_a_batch():
     task = Sentences()
     rows = sentences()
     curves = []
-    for some in (rows, rows[2:3]):
+    for some in (rows, rows[1:2]):  # the shortest: one word among rows of up to five
         probe = ask(task, task.collate(some), "encoder")
         curves.append(degradation(probe, probe.units.norm(dim=-1), baseline(probe)))
     batch, alone = curves
     for name in ("most_first", "least_first", "random", "area", "random_area"):
-        torch.testing.assert_close(getattr(batch, name)[2], getattr(alone, name)[0], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(getattr(batch, name)[1], getattr(alone, name)[0], rtol=1e-4, atol=1e-5)
 
 
 def test_several_relevances_get_the_curves_that_each_gets_alone():

@@ -23,7 +23,7 @@ def test_integrated_gradients_equal_captums(site):
 def test_gradient_x_input_equals_captums():
     task = Pictures()
     probe = ask(task, task.collate(pictures()), "body")
-    theirs = captum.attr.InputXGradient(probe.score).attribute(probe.units.clone())
+    theirs = captum.attr.InputXGradient(probe.score).attribute(probe.units.clone().requires_grad_())
     torch.testing.assert_close(gradient_x_input(probe).relevance, theirs.sum(-1))
 
 
