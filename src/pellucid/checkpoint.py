@@ -1,6 +1,7 @@
 """Weights in and out as safetensors: every key is named or it is an error, foreign names go through a table both ways."""
 
 import json
+import math
 import os
 import pathlib
 import re
@@ -136,10 +137,23 @@ def _unsplit(value: Any, tensors: Tensors) -> Any:
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
-    """Writes JSON whole or not at all, making the folder."""
+    """Writes JSON whole or not at all, making the folder; a number that is not finite becomes null."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, json.dumps(_finite(value), indent=1, allow_nan=False) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Writes a text file whole or not at all."""
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(value, indent=1, allow_nan=True) + "\n", encoding="utf-8")
+    temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, path)
 
 

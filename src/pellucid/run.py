@@ -87,9 +87,14 @@ class Run:
         outliers = {name: self.measure(self._unlabelled(data), place, labelled=False) for name, data in self.recipe.outliers.items()}
         away = {name: e for name, e in found.items() if name != home and name not in raw} | outliers
         if away:
-            train = self.measure(self.prepared(replace(self.recipe.train, limit=_least(self.recipe.train.limit, 2000))), place)
-            self._keep("detection", detect.detect(found[home], away, train))
+            train = self._training_features(place) if place else None
+            self._keep("detection", detect.detect(found[home], away, train, home_name=home))
         return told
+
+    def _training_features(self, site: str) -> Evaluation:
+        """Up to 2,000 training examples, from which distances are measured."""
+        some = replace(self.recipe.train, limit=_least(self.recipe.train.limit, 2000))
+        return self.measure(self.prepared(some), site)
 
     def _unlabelled(self, data: Data) -> list[Example]:
         rows = [{k: v for k, v in row.items() if k != "label"} for row in read(data)]
@@ -261,9 +266,7 @@ def claim(folder: pathlib.Path, recipe: Recipe) -> None:
         if folder.is_dir() and any(folder.iterdir()):
             raise BadUsage(f"{folder} is not empty and holds no run; choose another --out")
         (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
-        temporary = folder / "recipe.yaml.tmp"
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, note)
+        checkpoint.write_text(note, text)
     except OSError as error:
         raise BadUsage(f"--out {folder}: cannot be written ({error.strerror})") from None
 
@@ -282,6 +285,7 @@ def _initialise(task: Task, recipe: Recipe) -> None:
 def _environment(run: Run, time_s: float, truncated: dict[str, float]) -> dict[str, Any]:
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=pathlib.Path(__file__).parent, capture_output=True, text=True, check=False)
     return {
+        "task": type(run.task).__name__,
         "pellucid": pellucid.__version__,
         "torch": torch.__version__,
         "python": platform.python_version(),

@@ -12,6 +12,7 @@ import numpy as np
 from pellucid import checkpoint, recipe, run
 from pellucid.errors import BadData, BadUsage
 from pellucid.recipe import Cell, Table, nearest
+from pellucid.shift import matrix
 from pellucid.train.loop import Progress
 
 
@@ -56,7 +57,7 @@ def measure(name: str, wanted: Wanted, train: bool, watch: Callable[[Progress], 
                 continue
             say(f"{cell.group}: {cell.model} on {cell.train}, seed {seed}")
             one = replace(cell.recipe, loop=replace(cell.recipe.loop, seed=seed))
-            run.train(one, folder, watch=watch).shift(resamples=200)
+            run.train(one, folder, watch=watch).shift(site="last" if one.outliers else None, resamples=200)
         rows.append(_row(cell, seed, folder))
     if not rows:
         raise BadData(f"no runs of table {name!r} in {wanted.runs}; add --run to train them")
@@ -85,13 +86,18 @@ def _row(cell: Cell, seed: int, folder: pathlib.Path) -> dict[str, Any]:
         "seed": seed,
         "metric": metric,
         "home": shift["home"],
-        "values": {name: row["metrics"][metric]["value"] for name, row in shift["sets"].items()},
+        "values": {name: _number(row["metrics"][metric]["value"]) for name, row in shift["sets"].items()},
         "sizes": {name: row["n"] for name, row in shift["sets"].items()},
         "ece": {name: row["calibration"]["ece"] for name, row in shift["sets"].items() if row["calibration"]},
         "detection": {name: detection[name] for name in cell.recipe.outliers if name in detection},
         "claims": dict(cell.recipe.claims),
         "train_time_s": environment["train_time_s"],
     }
+
+
+def _number(value: float | None) -> float:
+    """A correlation that is not defined (a model that says the same of all) counts as 0."""
+    return 0.0 if value is None else value
 
 
 # ---- printing ---------------------------------------------------------------------------------------------------------
@@ -112,6 +118,7 @@ def markdown(found: dict[str, Any]) -> str:
         lines += [f"## {group}", ""]
         for train in dict.fromkeys(r["train"] for r in of_group):
             lines += _one_table([r for r in of_group if r["train"] == train], train)
+        lines += _matrices(of_group)
     return "\n".join([*lines, *_detection(rows)])
 
 
@@ -137,6 +144,20 @@ def _one_table(rows: list[dict[str, Any]], train: str) -> list[str]:
         f"{metric} x 100, mean ± standard deviation of {seeds} seed{'s' * (seeds > 1)}; test rows: {sizes}.",
         *_verdict(rows, away, home, drops),
     ]
+
+
+def _matrices(rows: list[dict[str, Any]]) -> list[str]:
+    """Train domains by test domains, one matrix a model, where a group has several of both."""
+    if len({r["train"] for r in rows}) < 2:
+        return []
+    lines = ["Train domains by test domains, mean ± half the 95% interval over seeds:", ""]
+    for model in dict.fromkeys(r["model"] for r in rows):
+        values: dict[tuple[str, str], list[float]] = {}
+        for row in (r for r in rows if r["model"] == model):
+            for test, value in row["values"].items():
+                values.setdefault((row["train"], test), []).append(value)
+        lines += [f"*{model}*", "", matrix.markdown(matrix.matrix(values))]
+    return lines
 
 
 def _spread(values: list[float], sign: bool = False) -> str:

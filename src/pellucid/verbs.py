@@ -215,10 +215,7 @@ def evaluate(given: Given) -> int:
     from pellucid import run
 
     done = run.load(given.run)
-    if given.data:
-        found = done.measured({pathlib.Path(given.data).name: data_of(given, given.data)})
-    else:
-        found = done.evaluate()
+    found = done.measured({pathlib.Path(given.data).name: data_of(given, given.data)}) if given.data else done.evaluate()
     if done.fabric.is_global_zero:
         if given.json:
             print_json(found)
@@ -324,7 +321,7 @@ def _inputs(given: Given, inputs: Sequence[str]) -> list[Any]:
 
 def explain(given: Given) -> int:
     """Coloured words on the terminal, JSON, or a page."""
-    from pellucid import run
+    from pellucid import checkpoint, run
     from pellucid.explain import render
 
     done = run.load(given.run)
@@ -334,7 +331,7 @@ def explain(given: Given) -> int:
     if given.html:
         from pellucid.report import page
 
-        pathlib.Path(given.html).write_text(page.explanations(found), encoding="utf-8")
+        checkpoint.write_text(pathlib.Path(given.html), page.explanations(found))
         print(given.html, file=sys.stderr)
     if given.json:
         print_json(found)

@@ -10,7 +10,25 @@ from pellucid.recipe import nearest
 GOOD = ("wonderful", "brilliant", "delightful", "superb", "charming", "moving", "clever", "gorgeous")
 BAD = ("awful", "dreadful", "boring", "clumsy", "tedious", "lifeless", "shallow", "grating")
 NOUNS = {"home": ("film", "plot", "cast", "script", "ending", "score"), "away": ("kettle", "lamp", "phone", "chair", "jacket", "knife")}
-FILLERS = ("the", "a", "this", "that", "rather", "quite", "with", "and", "of", "some", "in", "our", "town", "last", "week", "people", "said")
+FILLERS = (
+    "the",
+    "a",
+    "this",
+    "that",
+    "rather",
+    "quite",
+    "with",
+    "and",
+    "of",
+    "some",
+    "in",
+    "our",
+    "town",
+    "last",
+    "week",
+    "people",
+    "said",
+)
 SIZES = {"train": 800, "dev": 200, "test": 200, "away": 200}
 
 

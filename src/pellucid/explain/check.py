@@ -79,7 +79,9 @@ def check_method(name: str) -> list[dict[str, Any]]:
     found = ask(probe)
     if not isinstance(found, Attribution) or found.relevance.shape != probe.present.shape:
         shape = tuple(found.relevance.shape) if isinstance(found, Attribution) else type(found).__name__
-        return [{"promise": "an Attribution with one number per unit", "ok": False, "found": f"{shape}, wanted {tuple(probe.present.shape)}"}]
+        return [
+            {"promise": "an Attribution with one number per unit", "ok": False, "found": f"{shape}, wanted {tuple(probe.present.shape)}"}
+        ]
     promises: list[Callable[[], tuple[str, bool, str]]] = [
         lambda: _finite(found),
         lambda: _padding(found, probe),

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 from scipy.spatial.distance import cdist
-from sklearn.covariance import ledoit_wolf
 
 CHUNK_CELLS = 8_000_000  # distances held at once
 
@@ -38,6 +37,8 @@ class Mahalanobis:
         order = {label: i for i, label in enumerate(dict.fromkeys(labels if labels is not None else [None]))}
         group = np.array([order[label] for label in labels]) if labels is not None else np.zeros(len(features), dtype=np.int64)
         means = np.stack([features[group == i].mean(0) for i in range(len(order))])
+        from sklearn.covariance import ledoit_wolf  # a second to import
+
         covariance, _ = ledoit_wolf(features - means[group], assume_centered=True)
         whitening = _inverse_root(np.atleast_2d(covariance))
         return cls(means @ whitening, whitening)
