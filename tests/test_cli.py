@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import pickle
 
 import pytest
@@ -67,8 +68,8 @@ def test_the_other_verbs_follow_one_another(trained, capsys):
         "superb" in out(capsys, "explain", run, "--num", "1", "--html", f"{trained}/page.html", "--method", "iba")
         or (trained / "page.html").exists()
     )
-    page = out(capsys, "report", run).strip()
-    assert "<html" in open(page).read()
+    page = pathlib.Path(out(capsys, "report", run).strip())
+    assert "<html" in page.read_text()
     assert "keeps its promises" in out(capsys, "check", f"{run}/recipe.yaml")
     assert "FAIL" not in out(capsys, "check-method", "occlusion")
     assert "rows           60" in out(capsys, "check-data", away, *columns)

@@ -194,7 +194,7 @@ def _detection(rows: list[dict[str, Any]]) -> list[str]:
     lines = [
         "## Detection",
         "",
-        "AUROC / FAR95 (share of home alarmed when 95% of the other set is caught; 1.0 is useless), out of distribution positive, mean over seeds.",
+        "AUROC / FAR95, mean over seeds. FAR95: share of home alarmed when 95% of the other set is caught; 0.95 is chance.",
         "",
     ]
     for home in dict.fromkeys(r["train"] for r in told):

@@ -338,8 +338,8 @@ def explain(given: Given) -> int:
         return 0
     console = Console()
     for record in found["examples"]:
-        told = f"{record['set']} {record['id']}: {record['prediction']} ({found['score_unit']} {record['score']:.3f}), labelled {record['label']}"
-        console.print(told, highlight=False, style="bold")
+        told = f"{record['set']} {record['id']}: {record['prediction']} ({found['score_unit']} {record['score']:.3f})"
+        console.print(told + (f", labelled {record['label']}" if record["label"] is not None else ""), highlight=False, style="bold")
         for name, one in record["methods"].items():
             area = (
                 f"  area {one['degradation']['area']:+.3f}, at random {one['degradation']['random_area']:+.3f}"

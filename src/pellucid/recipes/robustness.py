@@ -258,11 +258,12 @@ def table() -> Table:
 GOODS = ("books", "dvd", "electronics", "kitchen")
 BASELINES = {"bag of words": "bow", "average": "average", "LSTM": "lstm", "ConvNet": "convnet"}
 SIGNS = {"0": "negative", "1": "positive"}
-NOTES = """MiniLM-L6 (22.7M parameters, contrastively tuned on sentence pairs, so not a plain masked language model) stands for the
+NOTES = """MiniLM-L6 (22.6M parameters, contrastively tuned on sentence pairs, so not a plain masked language model) stands for the
 paper's BERT and RoBERTa, whose weights no package carries. The baselines have the paper's sizes but learn their word vectors from
-the training set, since neither GoogleNews nor GloVe vectors can be had; the paper's baselines are stronger for it. Training sets are
-cut (SST-2 to 10,000 sentences, IMDb to 3,200 reviews of 128 tokens, goods to 1,360 reviews) and some test sets too, as the row counts say: numbers
-compare models here with one another, not with the paper's. The IMDb files at hand lack one row in twenty-five, damaged in storage."""
+the training set, since neither GoogleNews nor GloVe vectors can be had; the paper's baselines are stronger for it. Training sets
+are cut (SST-2 to 10,000 sentences, IMDb to 3,200 reviews of 128 tokens, goods to 1,360 reviews) and some test sets too, as the row
+counts say: numbers compare models here with one another, not with the paper's. The IMDb files at hand lack one row in twenty-five,
+damaged in storage."""
 
 
 def _real(train: Data, dev: Data, tests: Mapping[str, Data], max_length: int, outliers: Mapping[str, Data] | None = None) -> Recipe:
