@@ -1,6 +1,6 @@
-"""A whole new task: which of six numbers matter? Trained, shifted and explained by the verbs like any other."""
+"""A whole new task: which of six numbers decide a credit score? Trained, shifted and explained by the verbs like any other."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -10,32 +10,28 @@ from pellucid.metrics.regression import RMSE
 from pellucid.recipe import Data, Loop, Optim, Recipe
 from pellucid.task import Site
 
-COLUMNS = ("age", "height", "shoe", "income", "debt", "luck")
+COLUMNS = ["age", "height", "shoe", "income", "debt", "luck"]
 
 
-class Net(nn.Module):
-    def __init__(self, width):
-        super().__init__()
-        self.layers = nn.Sequential(nn.Linear(6, width), nn.GELU(), nn.Linear(width, 1))
-
+class Net(nn.Sequential):
     def forward(self, batch):
-        return {"value": self.layers(batch["x"])[:, 0]}
+        return {"value": super().forward(batch["columns"])[:, 0]}
 
 
 class Credit:
     score_unit = "value"
-    sites = {"input": Site("layers", "b (n d)", side="input", axes={"d": 1}, names="names")}
+    sites = {"input": Site("0", "b (n d)", side="input", axes={"d": 1}, names="names")}
 
     def __init__(self, width):
-        self.model = Net(width)
+        self.model = Net(nn.Linear(6, width), nn.GELU(), nn.Linear(width, 1))
 
     def collate(self, examples):
-        x = torch.tensor([[float(e[c]) for c in COLUMNS] for e in examples])
-        batch = {"x": x, "names": [list(COLUMNS)] * len(examples)}
-        return batch | ({"y": torch.tensor([float(e["label"]) for e in examples])} if "label" in examples[0] else {})
+        columns = torch.tensor([[float(e[c]) for c in COLUMNS] for e in examples])
+        labels = torch.tensor([float(e.get("label", "nan")) for e in examples])
+        return {"columns": columns, "label": labels, "names": [COLUMNS] * len(examples)}
 
     def loss(self, output, batch):
-        return {"squared": F.mse_loss(output["value"], batch["y"])}
+        return {"squared": F.mse_loss(output["value"], batch["label"])}
 
     def predict(self, output, batch):
         return output["value"].tolist()
@@ -59,9 +55,8 @@ class Settings:
 
 
 def recipe() -> Recipe:
-    """Income less debt, and four columns that mean nothing; away, debts are larger."""
+    """Twice the income less the debt; away, debts are larger."""
     home = Data("csv:examples/credit.csv", {"label": "credit"}, where={"town": "home"})
-    away = Data("csv:examples/credit.csv", {"label": "credit"}, where={"town": "away"})
-    parts = {part: Data(home.source, home.columns, home.where, part=part) for part in ("train", "dev", "test")}
-    tests = {"home": parts["test"], "away": away}
-    return Recipe(Settings(), parts["train"], parts["dev"], tests, optim=Optim(lr=0.01), loop=Loop(epochs=20))
+    tests = {"home": replace(home, part="test"), "away": replace(home, where={"town": "away"})}
+    train, dev = replace(home, part="train"), replace(home, part="dev")
+    return Recipe(Settings(), train, dev, tests, optim=Optim(lr=0.01), loop=Loop(epochs=20))

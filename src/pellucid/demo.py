@@ -19,7 +19,7 @@ def main(out: pathlib.Path, quick: bool, watch: Callable[[Progress], None], say:
     first = next(iter(chosen))
     for name, one in chosen.items():
         say(f"{name}: training on {one.train.source}")
-        trained = run.train(one, _folder(out, one, quick), watch=watch)
+        trained = run.train(one, _folder(out, one, quick), watch=watch, measure=False)
         say(f"{name}: measuring {', '.join(one.tests)}")
         found[name] = trained.shift()
         if name == first:

@@ -36,6 +36,19 @@ class Evaluation:
     examples: Sequence[Example] = field(default=(), repr=False)
 
 
+@dataclass(frozen=True)
+class Pass:
+    """How a pass is computed; at `32-true` nothing here changes a number.
+
+    Args:
+        precision: `32-true`; or `bf16-mixed`, faster, where batch size and processes move scores by a part in a hundred.
+    """
+
+    batch_size: int = 64
+    workers: int = 0
+    precision: str = "32-true"
+
+
 def gather_metrics(task: Task, predictions: Sequence[Any], examples: Sequence[Example]) -> dict[str, Metric]:
     """The task's accumulators after all predictions."""
     metrics = task.metrics()
@@ -48,8 +61,7 @@ def gather_metrics(task: Task, predictions: Sequence[Any], examples: Sequence[Ex
 def evaluate(
     task: Task,
     examples: Sequence[Example],
-    batch_size: int = 64,
-    workers: int = 0,
+    how: Pass = Pass(),
     fabric: Fabric | None = None,
     site: str | None = None,
     labelled: bool = True,
@@ -57,18 +69,18 @@ def evaluate(
     """Measures a task on examples.
 
     Args:
-        labelled: without labels there are predictions and scores, but no metrics.
         fabric: shares the examples among its processes by index; every process gets the whole result.
         site: also keep the mean features there.
+        labelled: without labels there are predictions and scores, but no metrics.
     """
     mine = _my_rows(examples, fabric)
     rows = sorted(mine, key=lambda i: -examples[i].get("length", 0))  # alike lengths together: less padding, same numbers
-    lists = [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
+    lists = [rows[i : i + how.batch_size] for i in range(0, len(rows), how.batch_size)]
     found: dict[int, tuple[Any, ...]] = {}
-    precision = fabric._precision.forward_context if fabric else torch.no_grad
     device = next(task.model.parameters()).device
-    for indices, batch in zip(lists, loader.load(task, examples, lists, workers), strict=True):
-        with torch.no_grad(), probe.still(task.model), precision():
+    half = torch.autocast(device.type, torch.bfloat16, enabled=how.precision == "bf16-mixed")
+    for indices, batch in zip(lists, loader.load(task, examples, lists, how.workers), strict=True):
+        with torch.no_grad(), probe.still(task.model), half:
             found |= _run(task, loader.move(batch, device), indices, site)
     return _join(task, examples, _exchange(found, fabric), labelled)
 

@@ -106,7 +106,8 @@ class Loop:
         accumulate: passes that a step is split into, to save memory; changes no result.
         eval_batch_size: examples per forward pass when measuring; changes no result.
         bucket: batches drawn together and sorted by length; 0 keeps the random order.
-        precision: `32-true`, `bf16-mixed` or `16-mixed`.
+        precision: of training, `32-true`, `bf16-mixed` or `16-mixed`.
+        eval_precision: of measuring; at `bf16-mixed` the batch size moves scores by a part in a hundred.
         ema: decay of an exponential moving average of the weights; 0 keeps none.
         keep_start: share of the starting weights in the final ones (Wortsman et al. 2022, WiSE-FT); 0 keeps none.
         patience: epochs without a better home metric before stopping; None never stops early.
@@ -120,6 +121,7 @@ class Loop:
     eval_batch_size: int = 64
     bucket: int = 50
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    eval_precision: Literal["32-true", "bf16-mixed"] = "32-true"
     ema: float = 0.0
     keep_start: float = 0.0
     patience: int | None = None

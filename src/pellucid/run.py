@@ -26,7 +26,7 @@ from pellucid.recipe import Data, Recipe
 from pellucid.report import page
 from pellucid.shift import compare, corruption, detect
 from pellucid.task import Example, Task
-from pellucid.train.loop import Progress, Trainer, start_fabric
+from pellucid.train.loop import Progress, Trainer, pass_of, start_fabric
 
 Sets = dict[str, list[Example]]
 
@@ -48,8 +48,7 @@ class Run:
 
     def measure(self, examples: Sequence[Example], site: str | None = None, labelled: bool = True) -> Evaluation:
         """One pass over prepared examples."""
-        loop = self.recipe.loop
-        return evaluate(self.task, examples, loop.eval_batch_size, loop.workers, self.fabric, site, labelled)
+        return evaluate(self.task, examples, pass_of(self.recipe.loop), self.fabric, site, labelled)
 
     def evaluate(self) -> dict[str, Any]:
         """The task's metrics on the recipe's test sets; kept in `results/evaluate.json`."""
@@ -201,12 +200,14 @@ def train(
     settings: Mapping[str, Any] | None = None,
     data: Mapping[str, Data] | None = None,
     watch: Callable[[Progress], None] | None = None,
+    measure: bool = True,
 ) -> Run:
     """Trains a recipe into a folder and measures its test sets; a folder that holds this run already is resumed.
 
     Args:
         settings: fields by dotted name, over the recipe's.
         data: `train`, and perhaps `dev` and any test sets, instead of the recipe's; what is not given is held out of `train`.
+        measure: false leaves the test sets to a later `shift`.
     """
     chosen = recipes.get(recipe) if isinstance(recipe, str) else recipe
     chosen = recipes.override(own_data(chosen, data) if data else chosen, settings or {})
@@ -233,7 +234,7 @@ def train(
         if tests:
             run._keep("leaks", leaks(ready["train"], tests))
         publish.write_card(folder)
-    if tests:
+    if tests and measure:
         run.evaluate()
     return run
 

@@ -57,7 +57,7 @@ def measure(name: str, wanted: Wanted, train: bool, watch: Callable[[Progress], 
                 continue
             say(f"{cell.group}: {cell.model} on {cell.train}, seed {seed}")
             one = replace(cell.recipe, loop=replace(cell.recipe.loop, seed=seed))
-            run.train(one, folder, watch=watch).shift(site="last" if one.outliers else None, resamples=200)
+            run.train(one, folder, watch=watch, measure=False).shift(site="last" if one.outliers else None, resamples=200)
         rows.append(_row(cell, seed, folder))
     if not rows:
         raise BadData(f"no runs of table {name!r} in {wanted.runs}; add --run to train them")

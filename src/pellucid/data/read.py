@@ -99,7 +99,8 @@ def _parts(source: str) -> tuple[str, str, dict[str, str]]:
 
     source = _expanded(source)
     kind, colon, rest = source.partition(":")
-    if not colon or (kind not in _KINDS and tables.kind_of(source.partition("?")[0])):
+    bare = source.partition("?")[0]
+    if not colon or (kind not in _KINDS and tables.kind_of(bare) and (pathlib.Path(bare).exists() or not kind.isalpha())):
         kind, rest = "table", source  # a plain path
     if kind not in _KINDS:
         raise BadUsage(f"{source}: no kind of data {kind!r}{nearest(kind, list(_KINDS))}")

@@ -13,21 +13,23 @@ from pellucid.tasks.text_classification.settings import TextSettings
 SENTIMENT = {name: Data(f"sentiment:{name}") for name in ("amazon", "tweets", "editorials")}
 MOVIES = {"movies": Data("sentiment:movies/test"), **SENTIMENT}
 ROOT = "${PELLUCID_DATA}"
+LOWER = {"encoder.embeddings.": 0.0, "encoder.encoder.layer.0.": 0.0, "encoder.encoder.layer.1.": 0.0}
 
 
 def minilm() -> Recipe:
     """MiniLM on movie reviews; home and three domains elsewhere.
 
-    `pellucid train robustness:minilm`, two minutes on two cores. The head starts from a regression on frozen features and the
-    final weights keep a share of the pretrained ones: measured best at keeping both home and away.
+    `pellucid train robustness:minilm`, three minutes on two cores. The head starts from a regression on frozen features, word vectors
+    and the two lowest layers stay as they are, and the final weights keep a share of the pretrained ones: measured best at keeping both
+    home and away.
     """
     return Recipe(
         task=TextSettings("minilm", max_length=64, start_head=True),
         train=Data("sentiment:movies/train"),
         dev=Data("sentiment:movies/dev"),
         tests=MOVIES,
-        optim=Optim(lr=1e-4),
-        loop=Loop(epochs=1, batch_size=32, precision="bf16-mixed", keep_start=0.4),
+        optim=Optim(lr=5e-5, lr_scale=LOWER),
+        loop=Loop(epochs=2, batch_size=32, precision="bf16-mixed", eval_precision="bf16-mixed", keep_start=0.15),
     )
 
 
@@ -92,23 +94,23 @@ def convnet() -> Recipe:
 
 
 def sst2() -> Recipe:
-    """MiniLM on 10,000 sentences of SST-2, away on IMDb, told from six kinds of foreign text.
+    """MiniLM on 4,000 sentences of SST-2, away on IMDb, told from six kinds of foreign text.
 
     `PELLUCID_DATA=... pellucid train robustness:sst2`
     """
     return _real(
-        _sst2("train_full", 10_000), _sst2("dev"), {"sst2": _sst2("test-labeled"), "imdb": _imdb("test", 1000)}, 64, outliers=_foreign()
+        _sst2("train_full", 4000), _sst2("dev"), {"sst2": _sst2("test-labeled"), "imdb": _imdb("test", 1000)}, 64, outliers=_foreign()
     )
 
 
 def imdb() -> Recipe:
-    """MiniLM on 4,000 reviews of IMDb, away on SST-2.
+    """MiniLM on 1,600 reviews of IMDb, away on SST-2.
 
     `PELLUCID_DATA=... pellucid train robustness:imdb`
     """
-    train = _imdb("train", 4000)
+    train = _imdb("train", 2000)
     tests = {"imdb": _imdb("test", 1000), "sst2": _sst2("test-labeled")}
-    return _real(replace(train, part="train"), replace(train, part="dev", limit=500), tests, 128)
+    return _real(replace(train, part="train"), replace(train, part="dev"), tests, 128)
 
 
 def amazon_books() -> Recipe:
@@ -181,9 +183,9 @@ def rte() -> Recipe:
     `PELLUCID_DATA=... pellucid train robustness:rte`
     """
     columns = {"text": "sentence1", "text_pair": "sentence2"}
-    train = Data(f"tsv:{ROOT}/rte/train.tsv.gz?quoting=none", columns, part="train")
+    train = Data(f"tsv:{ROOT}/rte/train.tsv.gz?quoting=none", columns)
     test = Data(f"tsv:{ROOT}/rte/dev.tsv.gz?quoting=none", columns)
-    one = _real(train, replace(train, part="dev"), {"rte": test}, 128)
+    one = _real(replace(train, part="train"), replace(train, part="dev"), {"rte": test}, 128)
     return replace(one, loop=replace(one.loop, epochs=3))
 
 
@@ -242,7 +244,6 @@ def table() -> Table:
             "MSRpar": stsb_news(),
         },
         "Entailment": {"rte": rte()},
-        "Sentiment, four domains of a package": {"movies": minilm()},
     }
     cells = [
         Cell(group, train, model, one if model == "MiniLM" else _baseline(one, BASELINES[model]))
@@ -261,7 +262,7 @@ SIGNS = {"0": "negative", "1": "positive"}
 NOTES = """MiniLM-L6 (22.6M parameters, contrastively tuned on sentence pairs, so not a plain masked language model) stands for the
 paper's BERT and RoBERTa, whose weights no package carries. The baselines have the paper's sizes but learn their word vectors from
 the training set, since neither GoogleNews nor GloVe vectors can be had; the paper's baselines are stronger for it. Training sets
-are cut (SST-2 to 10,000 sentences, IMDb to 3,200 reviews of 128 tokens, goods to 1,360 reviews) and some test sets too, as the row
+are cut (SST-2 to 4,000 phrases, IMDb to 1,600 reviews of 128 tokens, goods to 1,360 reviews of 64) and some test sets too, as the row
 counts say: numbers compare models here with one another, not with the paper's. The IMDb files at hand lack one row in twenty-five,
 damaged in storage."""
 
@@ -282,7 +283,8 @@ def _baseline(one: Recipe, model: str) -> Recipe:
     """The recipe with a baseline of the paper instead: Adam, batch 32, patience 4, clip 4."""
     rate = {"bow": 1e-3, "average": 3e-3, "lstm": 1e-3, "convnet": 5e-4}[model]
     task = TextSettings(model, one.task.target, max_length=one.task.max_length)
-    loop = replace(one.loop, epochs=5, patience=4, keep_start=0.0, precision="32-true")
+    epochs = 4 if model in ("lstm", "convnet") else 5
+    loop = replace(one.loop, epochs=epochs, patience=4, keep_start=0.0)
     return replace(
         one, task=task, optim=Optim(lr=rate, weight_decay=0.0, clip_norm=4.0), schedule=Schedule("constant", warmup=0), loop=loop
     )
@@ -312,8 +314,7 @@ def _amazon(home: str) -> Recipe:
     """Home test is the published dev part; `test-labeled` repeats the training rows of its own domain, so it serves others only."""
     train = _goods(home, "train")
     tests = {home: _goods(home, "dev")} | {kind: _goods(kind, "test-labeled", 500) for kind in GOODS if kind != home}
-    one = _real(replace(train, part="train"), replace(train, part="dev"), tests, 128)
-    return replace(one, loop=replace(one.loop, epochs=2))
+    return _real(replace(train, part="train"), replace(train, part="dev"), tests, 64)
 
 
 def _stsb(home: str, away: str) -> Recipe:
@@ -325,7 +326,7 @@ def _stsb(home: str, away: str) -> Recipe:
 
     one = _real(rows("train", home), rows("dev", home), {home: rows("test", home), away: rows("test", away)}, 64)
     task = replace(one.task, target="value", start_head=False)
-    return replace(one, task=task, loop=replace(one.loop, epochs=4, keep_start=0.0))
+    return replace(one, task=task, loop=replace(one.loop, epochs=3, keep_start=0.0))
 
 
 def _foreign() -> dict[str, Data]:

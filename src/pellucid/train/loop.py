@@ -17,8 +17,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from pellucid import checkpoint
 from pellucid.data import loader
 from pellucid.errors import BadUsage, Interrupted, PellucidError
-from pellucid.evaluate import evaluate
-from pellucid.recipe import Recipe
+from pellucid.evaluate import Pass, evaluate
+from pellucid.recipe import Loop, Recipe
 from pellucid.task import Batch, Example, Task
 from pellucid.train.log import Log
 from pellucid.train.optim import optimizer, rate_factor, set_rate
@@ -57,6 +57,11 @@ def start_fabric(precision: str) -> Fabric:
     fabric = Fabric(precision=precision, **many)  # type: ignore[arg-type]
     fabric.launch()
     return fabric
+
+
+def pass_of(loop: Loop) -> Pass:
+    """How the loop's settings say to measure."""
+    return Pass(loop.eval_batch_size, loop.workers, loop.eval_precision)
 
 
 class Trainer:
@@ -175,7 +180,7 @@ class Trainer:
             self._keep(weights)
             return
         with swapped(self.task.model, weights):
-            found = evaluate(self.task, self.dev, self.loop.eval_batch_size, self.loop.workers, self.fabric)
+            found = evaluate(self.task, self.dev, pass_of(self.loop), self.fabric)
         self._write({f"dev/{k}": v for k, v in found.metrics.items()})
         if self.log:
             self.watch(Progress(self.at.step, self.total, self.at.epoch, float("nan"), found.metrics))
