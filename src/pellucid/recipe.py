@@ -321,7 +321,7 @@ def _set(node: Any, path: list[str], value: Any, full: str) -> Any:
         new = coerce({rest[0]: value}, kind, full)
     else:
         new = _set(old, rest, value, full)
-    return dataclasses.replace(node, **{head: new})
+    return dataclasses.replace(node, **{head: new})  # type: ignore[type-var]
 
 
 def _bare(kind: Any) -> Any:

@@ -333,4 +333,4 @@ def from_pretrained(name: str) -> Run:
     return load(name if pathlib.Path(name).is_dir() else publish.download(name))
 
 
-pellucid.train = train  # type: ignore[assignment]  # importing the room of that name had hidden it
+pellucid.train = train  # importing the room of that name had hidden it

@@ -5,7 +5,7 @@ import importlib
 import json
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from pellucid.errors import BadUsage
@@ -75,7 +75,7 @@ def tracker(name: str, folder: pathlib.Path, resume_step: int) -> Tracker:
         library = importlib.import_module("torch.utils.tensorboard" if name == "tensorboard" else name)
     except ImportError:
         raise BadUsage(f"loop.loggers={name}: package {TRACKERS[name]!r} is not installed; pip install {TRACKERS[name]}") from None
-    kinds = {"tensorboard": TensorBoard, "wandb": WeightsAndBiases, "mlflow": MLflow}
+    kinds: dict[str, Callable[[Any, pathlib.Path, int], Tracker]] = {"tensorboard": TensorBoard, "wandb": WeightsAndBiases, "mlflow": MLflow}
     return kinds[name](library, folder, resume_step)
 
 

@@ -160,7 +160,7 @@ class Trainer:
             )
 
     def _tell(self, losses: dict[str, Tensor], rate: float) -> None:
-        whole = {name: float(self.fabric.all_reduce(value, reduce_op="sum")) for name, value in losses.items()}
+        whole = {name: float(self.fabric.all_reduce(value, reduce_op="sum")) for name, value in losses.items()}  # type: ignore[arg-type]
         loss = sum(whole.values())
         parts = {f"train/{k}": v for k, v in whole.items()} if len(whole) > 1 else {}
         self._write({"train/loss": loss, **parts, "lr": rate})

@@ -106,7 +106,8 @@ class Words:
 
     def encode(self, texts: Sequence[str], pairs: Sequence[str] | None, max_length: int) -> list[Encoded]:
         """One `Encoded` per text; each of two texts is cut at `max_length` words."""
-        return [self._one(text, pair, max_length) for text, pair in zip(texts, pairs or [None] * len(texts), strict=True)]
+        seconds: Sequence[str | None] = pairs or [None] * len(texts)
+        return [self._one(text, pair, max_length) for text, pair in zip(texts, seconds, strict=True)]
 
     def _one(self, text: str, pair: str | None, max_length: int) -> Encoded:
         sides = [list(WORD.finditer(t)) for t in (text, pair) if t is not None]

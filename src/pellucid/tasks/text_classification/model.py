@@ -41,7 +41,7 @@ class Encoder(nn.Module):
         self.encoder, self.value, self.pooling = encoder, value, pooling
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(encoder.config.hidden_size, num_outputs)  # type: ignore[union-attr, arg-type]
-        self.segments = getattr(encoder.config, "type_vocab_size", 0) > 1  # type: ignore[union-attr]
+        self.segments = getattr(encoder.config, "type_vocab_size", 0) > 1
 
     def features(self, batch: Batch) -> Float[Tensor, "b d"]:
         """One vector per example."""
@@ -119,7 +119,7 @@ def bare(config: Any) -> nn.Module:
 def without_pooler(encoder: nn.Module) -> nn.Module:
     """BERT's pooler is never used here, so it must not wait for a gradient."""
     if getattr(encoder, "pooler", None) is not None:
-        encoder.pooler = None
+        encoder.pooler = None  # type: ignore[assignment]
     return encoder
 
 

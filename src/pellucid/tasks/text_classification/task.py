@@ -157,7 +157,7 @@ def _input_name(model: nn.Module) -> str:
 
 def _blocks(encoder: nn.Module) -> list[str]:
     """Dotted names of the layers; none for a model whose layers share one module, which a site cannot name."""
-    count = getattr(encoder.config, "num_hidden_layers", 0)  # type: ignore[union-attr]
+    count = getattr(encoder.config, "num_hidden_layers", 0)
     lists = [(name, m) for name, m in encoder.named_modules() if isinstance(m, nn.ModuleList) and len(m) == count]
     return [f"encoder.{lists[0][0]}.{k}" for k in range(count)] if lists else []
 
@@ -227,7 +227,7 @@ def _fix_vectors(model: nn.Module, path: str, vocabulary: Sequence[str]) -> None
         table = torch.from_numpy(read_vectors(pathlib.Path(path), vocabulary))
     except (OSError, UnicodeDecodeError, ValueError) as error:
         raise BadData(f"task.vectors={path}: {error}") from None
-    if table.shape[1] != model.embedding.weight.shape[1]:  # type: ignore[union-attr]
+    if table.shape[1] != model.embedding.weight.shape[1]:  # type: ignore[union-attr, index]
         raise BadData(f"task.vectors={path}: vectors of {table.shape[1]} numbers; the baselines take 300")
     model.embedding = nn.Embedding.from_pretrained(table, freeze=True)
 
@@ -253,7 +253,7 @@ def load_pieces(place: str) -> Pieces:
 
 
 def _most(settings: TextSettings, encoder: nn.Module) -> int:
-    return min(settings.max_length, getattr(encoder.config, "max_position_embeddings", settings.max_length))  # type: ignore[union-attr]
+    return min(settings.max_length, getattr(encoder.config, "max_position_embeddings", settings.max_length))
 
 
 @torch.no_grad()

@@ -1,0 +1,74 @@
+"""Every command and program the README shows is run, in order, in one empty folder."""
+
+import json
+import pathlib
+import re
+import shlex
+import shutil
+import tomllib
+
+import pytest
+
+from pellucid import cli
+
+ROOT = pathlib.Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+LONG = ("pellucid demo", "robustness:minilm")  # minutes and a download: `pytest -m slow` runs them
+
+
+def blocks(language):
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.M | re.S)
+    return [text for kind, text in fenced if kind == language]
+
+
+def commands():
+    lines = [line for block in blocks("") for line in block.splitlines()]
+    return [line for line in lines if line.startswith("pellucid ")]
+
+
+def run(line):
+    assert cli.main(shlex.split(line)[1:]) == 0, line
+
+
+def test_every_quick_command_of_the_readme_works(tmp_path, monkeypatch, capsys):
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    monkeypatch.chdir(tmp_path)
+    quick = [line for line in commands() if not any(word in line for word in LONG)]
+    assert len(quick) >= 7
+    for line in quick:
+        run(line)
+    for line in ("pellucid report runs/quick", 'pellucid predict runs/quick "a dreadful plot"', "pellucid evaluate runs/quick"):
+        assert line in README.replace("`", "")
+        run(line)
+
+
+def test_the_python_of_the_readme_works(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for block in blocks("python"):
+        exec(compile(block, "README.md", "exec"), {})
+    assert capsys.readouterr().out.strip() == "1.0"
+    assert (tmp_path / "runs/python/report.html").exists()
+
+
+@pytest.mark.slow
+def test_the_demo_finds_what_it_says(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    run("pellucid demo --quiet")
+
+    found = json.loads((tmp_path / "runs/demo/minilm/results/comparison.json").read_text())
+    ours, bag = found["rows"]
+    assert ours["values"]["movies"] >= 0.84
+    assert all(ours["values"][s] - bag["values"][s] >= 0.08 for s in ("amazon", "tweets", "editorials"))
+    assert ours["mean_drop"] / bag["mean_drop"] <= 0.6
+
+
+def test_files_that_the_readme_names_are_there():
+    for place in re.findall(r"\]\((?!http)([^)#]+)\)", README):
+        assert (ROOT / place).exists(), place
+
+
+def test_the_package_says_the_same_version_everywhere():
+    import pellucid
+
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == pellucid.__version__
+    assert f"## {pellucid.__version__}" in (ROOT / "CHANGELOG.md").read_text()
