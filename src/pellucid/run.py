@@ -82,13 +82,13 @@ class Run:
         place = list(self.task.sites)[-1] if site == "last" else site
         found = {name: self.measure(rows, place) for name, rows in sets.items()}
         dev = self.measure(self.prepared(self.recipe.dev)) if self.recipe.dev else None
-        told = self._keep("shift", compare.compare(self.task, found, resamples, dev))
+        told = compare.compare(self.task, found, resamples, dev)
         outliers = {name: self.measure(self._unlabelled(data), place, labelled=False) for name, data in self.recipe.outliers.items()}
         away = {name: e for name, e in found.items() if name != home and name not in raw} | outliers
         if away:
             train = self._training_features(place) if place else None
             self._keep("detection", detect.detect(found[home], away, train, home_name=home))
-        return told
+        return self._keep("shift", told)
 
     def _training_features(self, site: str) -> Evaluation:
         """Up to 2,000 training examples, from which distances are measured."""

@@ -115,3 +115,12 @@ def test_naming_the_kinds_imports_nothing_heavy():
     code = f"import sys; from pellucid.data.read import kinds; kinds(); print([m for m in {heavy} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
     assert {"csv", "tsv", "jsonl", "parquet", "hf", "sentiment", "table"} <= kinds().keys()
+
+
+def test_two_columns_can_be_one_text(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("title,body,a+b\nGood,a film,x\n")
+    assert read(Data(str(path), {"text": "title+body"}))[0]["text"] == "Good a film"
+    assert read(Data(str(path), {"text": "a+b"}))[0]["text"] == "x"
+    with pytest.raises(BadData, match="no column 'title\\+text'"):
+        read(Data(str(path), {"text": "title+text"}))

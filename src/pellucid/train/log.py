@@ -75,7 +75,11 @@ def tracker(name: str, folder: pathlib.Path, resume_step: int) -> Tracker:
         library = importlib.import_module("torch.utils.tensorboard" if name == "tensorboard" else name)
     except ImportError:
         raise BadUsage(f"loop.loggers={name}: package {TRACKERS[name]!r} is not installed; pip install {TRACKERS[name]}") from None
-    kinds: dict[str, Callable[[Any, pathlib.Path, int], Tracker]] = {"tensorboard": TensorBoard, "wandb": WeightsAndBiases, "mlflow": MLflow}
+    kinds: dict[str, Callable[[Any, pathlib.Path, int], Tracker]] = {
+        "tensorboard": TensorBoard,
+        "wandb": WeightsAndBiases,
+        "mlflow": MLflow,
+    }
     return kinds[name](library, folder, resume_step)
 
 
