@@ -39,7 +39,8 @@ class Data:
     Args:
         source: kind and place, `csv:reviews.csv`, `sentiment:movies/train`, `hf:folder`; `pellucid list data` names the kinds;
             `${NAME}` is read from the environment.
-        columns: name the task reads -> column of the file, `{"text": "review", "label": "stars"}`; same names need no entry.
+        columns: name the task reads -> column of the file, `{"text": "review", "label": "stars"}`; same names need no entry,
+            `title+body` joins two.
         where: column -> value that a row must have to be kept.
         labels: value in the file -> label, where the file's labels are not the ones wanted.
         part: this share of the rows, 80, 10 and 10 in a hundred, drawn with `seed`; empty takes all.

@@ -46,7 +46,7 @@ def read(data: Data) -> Rows:
     place = _place(data.source)
     columns = list(dict.fromkeys(key for row in file_rows for key in row if key != "id"))
     for role, column in {**data.columns, **{key: key for key in data.where}}.items():
-        if column not in columns:
+        if any(part not in columns for part in _joined(column, columns)):
             asked = f" (asked for as {role})" if role in data.columns else ""
             raise BadData(f"{place}: no column {column!r}{asked}{_suggest(column, columns)}")
     labels = _checked_labels(data, file_rows, place)
@@ -133,6 +133,11 @@ def _place(source: str) -> str:
     return source if kind.startswith(("sentiment", "hf")) else place
 
 
+def _joined(column: str, columns: list[str]) -> list[str]:
+    """`title+body` names two columns whose texts are joined, unless a column is called so."""
+    return [column] if column in columns else column.split("+")
+
+
 # ---- choosing and renaming ----------------------------------------------------------------------------------------
 
 
@@ -184,9 +189,11 @@ def _limited(rows: Rows, data: Data) -> Rows:
 def _example(row: dict[str, Any], data: Data, labels: dict[str, str]) -> dict[str, Any]:
     example = {key: value for key, value in row.items() if key not in _RESERVED}
     for role, column in data.columns.items():
-        if column not in row:
-            raise BadData(f"{row['id']}: the row has no {column!r}")
-        example[role] = row[column]
+        parts = _joined(column, list(row))
+        absent = [part for part in parts if part not in row]
+        if absent:
+            raise BadData(f"{row['id']}: the row has no {absent[0]!r}")
+        example[role] = row[column] if len(parts) == 1 else " ".join(_text(row[part]) for part in parts)
     if labels:
         value = _text(example.get("label"))
         example["label"] = labels.get(value, example.get("label"))

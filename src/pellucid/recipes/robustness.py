@@ -260,8 +260,8 @@ NOTES = """MiniLM-L6 (22.6M parameters, contrastively tuned on sentence pairs, s
 paper's BERT and RoBERTa, whose weights no package carries. The baselines have the paper's sizes but learn their word vectors from
 the training set, since neither GoogleNews nor GloVe vectors can be had; the paper's baselines are stronger for it. Training sets
 are cut (SST-2 to 4,000 phrases, IMDb to 800 reviews, goods to 720, STS-B to 1,000 pairs, RTE to 1,200; texts to 64 tokens, RTE to
-96) and some test sets too, as the row counts say: numbers compare models here with one another, not with the paper's. The IMDb files at hand lack one row in twenty-five,
-damaged in storage."""
+96) and some test sets too, as the row counts say: numbers compare models here with one another, not with the paper's. The IMDb
+files at hand lack one row in twenty-five, damaged in storage."""
 
 
 def _real(train: Data, dev: Data, tests: Mapping[str, Data], max_length: int, outliers: Mapping[str, Data] | None = None) -> Recipe:
