@@ -328,7 +328,7 @@ def _stsb(home: str, away: str) -> Recipe:
 
 def _foreign() -> dict[str, Data]:
     """Six kinds of text that are not sentiment, 500 rows each; for detection alone."""
-    command = r"IN: (?P<text>.*) OUT:"
+    command = r"IN: (?P<text>.*) OUT: .*"
     sources = {
         "Multi30K": Data(f"lines:{ROOT}/multi30k/test_2016_flickr.en.gz"),
         "RTE": Data(f"tsv:{ROOT}/rte/dev.tsv.gz?quoting=none", {"text": "sentence1+sentence2"}),
