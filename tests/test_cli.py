@@ -82,7 +82,7 @@ def test_a_method_that_knows_nothing_is_found_out(capsys):
 def test_a_gate_that_is_missed_gives_5(trained, capsys):
     assert cli.main(["evaluate", f"{trained}/run", "--gate", "home/accuracy=0.5"]) == 0
     assert cli.main(["evaluate", f"{trained}/run", "--gate", "home/accuracy=1.01"]) == 5
-    assert "home/accuracy is 1.0000, the gate is 1.01" in capsys.readouterr().err
+    assert "home/accuracy is 1.000, the gate is 1.01" in capsys.readouterr().err
 
 
 def test_a_finished_run_trained_again_changes_nothing(trained, capsys):

@@ -1,6 +1,7 @@
 """The main job on real text: equal at home, a far smaller drop elsewhere than a bag of words; and the reasons."""
 
 import pathlib
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ QUICK = {"mean of word vectors": "robustness:tiny_average", "bag of words": "rob
 
 def main(out: pathlib.Path, quick: bool, watch: Callable[[Progress], None], say: Callable[[str], None]) -> str:
     """Trains both models, measures, explains, writes the first one's page; gives the table that says it all."""
-    found: dict[str, dict[str, Any]] = {}
+    began, found = time.monotonic(), dict[str, dict[str, Any]]()
     chosen = {name: recipe.get(place) for name, place in (QUICK if quick else MODELS).items()}
     first = next(iter(chosen))
     for name, one in chosen.items():
@@ -28,7 +29,9 @@ def main(out: pathlib.Path, quick: bool, watch: Callable[[Progress], None], say:
     shipped.explain(num=2)
     rows = comparison(found)
     checkpoint.write_json(shipped.folder / "results" / "comparison.json", rows)
-    return f"{as_text(rows)}\n\n{shipped.report()}"
+    page = shipped.report()
+    say(f"done in {time.monotonic() - began:.0f} s")
+    return f"{as_text(rows)}\n\n{page}"
 
 
 def _folder(out: pathlib.Path, one: Recipe, quick: bool) -> pathlib.Path:

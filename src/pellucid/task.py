@@ -58,7 +58,8 @@ class Task(Protocol):
     `score_unit` ("log-probability" or "value") says what `score` returns. A task may also offer
     `prepare(examples, source) -> examples`: it checks rows before training (raising BadData with source and row)
     and does once per row what every batch would repeat, such as tokenising. A prepared example may carry `length`,
-    by which batches of similar size are formed.
+    by which batches of similar size are formed. A task with labels may offer `gold(examples) -> answer`, so that the right
+    answer can be explained and not only the one given.
     """
 
     model: nn.Module  # model(batch) -> Output

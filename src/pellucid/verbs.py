@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table as Grid
 
+from pellucid import grids
 from pellucid import recipe as recipes
 from pellucid.cli import data_of, pairs, print_json, settings_of
 from pellucid.errors import BadData, BadUsage, GateMissed
@@ -116,11 +116,8 @@ def _own_data(given: Given) -> dict[str, Data] | None:
 def _told(given: Given, folder: pathlib.Path, gates: Sequence[str]) -> int:
     path = folder / "results" / "evaluate.json"
     found = json.loads(path.read_text())["sets"] if path.exists() else {}
-    grid = Grid("set", "n", *_metric_names(found))
-    for name, row in found.items():
-        grid.add_row(name, str(row["n"]), *(_figure(m["value"]) for m in row["metrics"].values()))
     if found:
-        Console().print(grid)
+        Console().print(grids.measured(found))
     print(
         f"{folder}: explain, shift and report it with `pellucid shift {folder}`, `pellucid explain {folder}`, `pellucid report {folder}`",
         file=sys.stderr,
@@ -142,15 +139,7 @@ def hold_gates(found: Mapping[str, Any], gates: Sequence[str]) -> None:
         except ValueError:
             raise BadUsage(f"--gate {name}={wanted}: expected a number") from None
         if (number["value"] < bound) if number["higher_is_better"] else (number["value"] > bound):
-            raise GateMissed(f"{name} is {_figure(number['value'])}, the gate is {wanted}")
-
-
-def _metric_names(found: Mapping[str, Any]) -> list[str]:
-    return list(next(iter(found.values()))["metrics"]) if found else []
-
-
-def _figure(value: float | None) -> str:
-    return "n/a" if value is None or value != value else f"{value:.4f}"
+            raise GateMissed(f"{name} is {grids.figure(number['value'])}, the gate is {wanted}")
 
 
 class Watching:
@@ -220,10 +209,7 @@ def evaluate(given: Given) -> int:
         if given.json:
             print_json(found)
         else:
-            grid = Grid("set", "n", *_metric_names(found["sets"]))
-            for name, row in found["sets"].items():
-                grid.add_row(name, str(row["n"]), *(_figure(m["value"]) for m in row["metrics"].values()))
-            Console().print(grid)
+            Console().print(grids.measured(found["sets"]))
         hold_gates(found["sets"], given.gate)
     return 0
 
@@ -238,10 +224,10 @@ def shift(given: Given) -> int:
     if given.json:
         print_json(found)
     elif done.fabric.is_global_zero:
-        Console().print(shift_grid(found))
+        Console().print(grids.shift(found))
         path = done.folder / "results" / "detection.json"
         if path.exists():
-            Console().print(detection_grid(json.loads(path.read_text())))
+            Console().print(*grids.detection(json.loads(path.read_text())))
     return 0
 
 
@@ -266,26 +252,6 @@ def severities(text: str) -> list[int]:
     if any(not 1 <= s <= 5 for s in found):
         raise BadUsage(f"--corrupt {text}: expected severities between 1 and 5, as in 1-5 or 1,3")
     return found
-
-
-def shift_grid(found: Mapping[str, Any]) -> Grid:
-    """Sets by metrics, with intervals and the drop from home."""
-    grid = Grid("set", "n", *(f"{m} [95%]" for m in _metric_names(found["sets"])), "drop", "ECE")
-    for name, row in found["sets"].items():
-        first = next(iter(row["metrics"].values()))
-        cells = [f"{m['value']:.4f} [{m['low']:.3f}, {m['high']:.3f}]" for m in row["metrics"].values()]
-        ece = f"{row['calibration']['ece']:.3f}" if row["calibration"] else ""
-        grid.add_row(name, str(row["n"]), *cells, "home" if name == found["home"] else f"{first['drop']:+.4f}", ece)
-    return grid
-
-
-def detection_grid(found: Mapping[str, Any]) -> Grid:
-    """Sets by methods: AUROC and FAR95; out of distribution is the positive class."""
-    methods = list(next(iter(found["sets"].values()))["methods"])
-    grid = Grid("told from " + found["home"], "n", *(f"{m} AUROC/FAR95" for m in methods))
-    for name, row in found["sets"].items():
-        grid.add_row(name, str(row["n"]), *(f"{m['auroc']:.3f}/{m['far95']:.3f}" for m in row["methods"].values()))
-    return grid
 
 
 def predict(given: Given) -> int:

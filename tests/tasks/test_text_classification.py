@@ -267,3 +267,10 @@ def test_settings_are_plain_json(tmp_path):
     settings = TextSettings("bow")
     settings.write(settings.build(ROWS), tmp_path)
     assert json.loads((tmp_path / "labels.json").read_text()) == {"labels": ["bad", "good"], "pairs": False}
+
+
+def test_the_gold_answer_scores_the_label_and_not_the_guess():
+    task = built("bow")
+    output = task.model(task.collate(ROWS))
+    gold = task.score(output, task.gold(ROWS))
+    torch.testing.assert_close(-gold.mean(), task.loss(output, task.collate(ROWS))["cross_entropy"])

@@ -111,6 +111,15 @@ class TextClassification:
         """The likeliest label's index; 0 for a value."""
         return output["logits"].argmax(-1) if self.labels else torch.zeros_like(output["value"], dtype=torch.long)
 
+    def gold(self, examples: Sequence[Example]) -> Shaped[Tensor, " b"]:
+        """The answers that the examples' labels name.
+
+        Raises:
+            BadData: an example without a label.
+        """
+        require(examples, ("label",), "explaining the gold answer")
+        return torch.tensor([self.index[str(e["label"])] if self.labels else 0 for e in examples])
+
     def score(self, output: Output, answer: Shaped[Tensor, " b"]) -> Float[Tensor, " b"]:
         """log p(label) in nats, or the value."""
         if not self.labels:

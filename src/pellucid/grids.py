@@ -1,0 +1,54 @@
+"""Results as plain tables for the terminal; no cell is ever cut."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+SHORT = {"max_softmax": "softmax", "mahalanobis": "Mahal.", "nearest_neighbours": "kNN"}
+
+
+def figure(value: float | None, sign: bool = False) -> str:
+    """Three decimals; n/a where there is no number."""
+    return "n/a" if value is None or value != value else f"{value:{'+' if sign else ''}.3f}"
+
+
+def grid(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A table of text cells under a title, if any."""
+    table = Table(*head, title=title or None, box=SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
+    for column in table.columns:
+        column.no_wrap = True
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def measured(sets: Mapping[str, Any]) -> Table:
+    """Sets by metrics."""
+    rows = [[name, str(row["n"]), *(figure(m["value"]) for m in row["metrics"].values())] for name, row in sets.items()]
+    return grid("", ["set", "n", *next(iter(sets.values()))["metrics"]], rows)
+
+
+def shift(found: Mapping[str, Any]) -> Table:
+    """Sets by metrics: the first with its interval and the drop from home."""
+    first, *others = next(iter(found["sets"].values()))["metrics"]
+    rows = []
+    for name, row in found["sets"].items():
+        main = row["metrics"][first]
+        drop = "home" if name == found["home"] else figure(main["drop"], sign=True)
+        ece = figure(row["calibration"]["ece"]) if row["calibration"] else ""
+        interval = f"[{figure(main['low'])}, {figure(main['high'])}]"
+        rest = [figure(row["metrics"][m]["value"]) for m in others]
+        rows.append([name, str(row["n"]), figure(main["value"]), interval, drop, *rest, ece])
+    return grid("", ["set", "n", first, "95%", "drop", *others, "ECE"], rows)
+
+
+def detection(found: Mapping[str, Any]) -> list[Table]:
+    """Sets by methods, AUROC and FAR95; out of distribution is the positive class."""
+    head = ["set", "n", *(SHORT.get(m, m) for m in next(iter(found["sets"].values()))["methods"])]
+    titles = {"auroc": f"told from {found['home']}: AUROC (1 is perfect)", "far95": "FAR95 (0 is perfect, 0.95 is chance)"}
+    return [
+        grid(title, head, [[n, str(row["n"]), *(figure(m[key]) for m in row["methods"].values())] for n, row in found["sets"].items()])
+        for key, title in titles.items()
+    ]
