@@ -38,9 +38,10 @@ def main() -> int:
     for name in commands:
         print(f"{name:<24} {seconds[name]:6.2f} CPU s {megabytes[name]:7.0f} MB", file=sys.stderr)
     ours, peer = seconds["pellucid list recipes"], min(seconds[name] for name in PEERS)
+    # nothing to agree on here: equal says that both of ours stay under half a second and 80 MB
     fast = max(seconds[n] for n in list(commands)[:2]) < 0.5 and max(megabytes[n] for n in list(commands)[:2]) < 80
-    line = {"name": "help", "ours": ours, "peer": peer, "peer_name": "quickest of " + ", ".join(PEERS), "unit": "CPU s", "ratio": peer / ours, "equal": fast}
-    print(json.dumps(line))
+    found = {"ours": ours, "peer": peer, "peer_name": "quickest of " + ", ".join(PEERS), "unit": "CPU s", "ratio": peer / ours}
+    print(json.dumps({"name": "help", **found, "equal": fast}))
     return 0
 
 

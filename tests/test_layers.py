@@ -10,11 +10,11 @@ import pellucid
 SOURCE = pathlib.Path(pellucid.__file__).parent
 _FILES = {str(p.relative_to(SOURCE).with_suffix("")).replace("/", "."): p for p in sorted(SOURCE.rglob("*.py"))}
 MODULES = {name.removesuffix(".__init__"): path for name, path in _FILES.items()}
-CONTRACT = {"task", "recipe", "errors"}
+CONTRACT = {"task", "recipe", "coerce", "errors"}
 PARTS = {"nn", "losses", "data", "metrics", "checkpoint"}
 PROBE = {"explain.probe"}
 WING = CONTRACT | PARTS | PROBE | {"evaluate"}
-FACE = {"run", "cli", "verbs", "grids", "demo", "table", "testing", "doctor", "publish", "__init__", "__main__"}
+FACE = {"run", "cli", "verbs", "grids", "progress", "demo", "table", "testing", "doctor", "publish", "__init__", "__main__"}
 MAY = {
     **dict.fromkeys(CONTRACT, CONTRACT),
     **{part: CONTRACT | {part} for part in PARTS},
@@ -25,7 +25,7 @@ MAY = {
     "recipes": CONTRACT | PARTS | {"tasks"},
 }
 HEAVY = {"torch", "transformers", "numpy", "lightning_fabric", "sklearn", "scipy", "timm", "pyarrow", "safetensors"}
-LIGHT = {"recipe", "errors", "cli", "__init__", "__main__", "explain.catalog"}
+LIGHT = {"recipe", "coerce", "errors", "cli", "__init__", "__main__", "explain.catalog"}
 
 
 def imports(path: pathlib.Path, anywhere: bool = True) -> set[str]:

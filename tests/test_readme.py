@@ -16,6 +16,9 @@ README = (ROOT / "README.md").read_text()
 LONG = ("pellucid demo", "robustness:minilm")  # minutes and a download: `pytest -m slow` runs them
 
 
+DEMO = (re.search(r"<!-- demo -->\n```text\n(.*?)```", README, re.S) or [""] * 2)[1].splitlines()
+
+
 def blocks(language):
     fenced = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.M | re.S)
     return [text for kind, text in fenced if kind == language]
@@ -37,6 +40,9 @@ def test_every_quick_command_of_the_readme_works(tmp_path, monkeypatch, capsys):
     assert len(quick) >= 7
     for line in quick:
         run(line)
+    printed = {" ".join(line.split()) for line in capsys.readouterr().out.splitlines()}
+    for line in "".join(blocks("text")).splitlines():  # the output shown is the output given, but for the demo's
+        assert " ".join(line.split()) in printed or line in DEMO, line
     for line in ("pellucid report runs/quick", 'pellucid predict runs/quick "a dreadful plot"', "pellucid evaluate runs/quick"):
         assert line in README.replace("`", "")
         run(line)

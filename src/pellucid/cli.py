@@ -1,15 +1,12 @@
 """The command line: one verb each; parses, prints, exits. Heavy imports happen inside the verbs."""
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pellucid import recipe as recipes
-from pellucid.errors import BadUsage, PellucidError
-from pellucid.recipe import Data
+from pellucid.errors import PellucidError
 
 Verb = Callable[[argparse.Namespace], int]
 
@@ -227,36 +224,6 @@ def _add_columns(one: argparse.ArgumentParser) -> None:
     )
     one.add_argument("--label", action="append", default=[], metavar="FOUND=WANTED", help="rename a label")
     one.add_argument("--limit", type=int, help="at most so many rows")
-
-
-# ---- shared by verbs ----------------------------------------------------------------------------------------------------
-
-
-def pairs(flag: str, given: Sequence[str]) -> dict[str, str]:
-    """`["a=b"]` as a dict.
-
-    Raises:
-        BadUsage: an entry without `=`.
-    """
-    wrong = [entry for entry in given if "=" not in entry]
-    if wrong:
-        raise BadUsage(f"{flag} {wrong[0]}: expected {'NAME=VALUE'}")
-    return dict(entry.split("=", 1) for entry in given)
-
-
-def data_of(given: argparse.Namespace, source: str) -> Data:
-    """The source with the command line's columns, labels and limit."""
-    return Data(source, columns=pairs("--column", given.column), labels=pairs("--label", given.label), limit=given.limit)
-
-
-def settings_of(given: argparse.Namespace) -> dict[str, str]:
-    """The `--set` flags."""
-    return recipes.parse_settings(given.set)
-
-
-def print_json(value: Any) -> None:
-    """One JSON document on stdout."""
-    print(json.dumps(value, indent=1, ensure_ascii=False))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """What a run is made of: frozen values, overridden by name, written to YAML and read back. Imports nothing heavy."""
 
 import dataclasses
-import difflib
 import importlib
 import importlib.util
 import pathlib
@@ -14,6 +13,7 @@ from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import yaml
 
+from pellucid.coerce import bare, coerce, nearest
 from pellucid.errors import BadUsage, UnsafeInput
 
 T = TypeVar("T")
@@ -192,12 +192,6 @@ class Table:
     notes: str = ""
 
 
-def nearest(name: str, known: Sequence[str]) -> str:
-    """`; did you mean 'x'?` or the list of what there is."""
-    close = difflib.get_close_matches(name, known, 1, 0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(known)}"
-
-
 # ---- finding recipes ----------------------------------------------------------------------------------------------
 
 
@@ -318,104 +312,11 @@ def _set(node: Any, path: list[str], value: Any, full: str) -> Any:
             new = _set(old, rest, coerce(value, kind, full) if len(rest) == 1 else value, full)
         else:
             new = {**old, rest[0]: coerce(value, kind, full)}
-    elif old is None and dataclasses.is_dataclass(kind := _bare(kind)):
+    elif old is None and dataclasses.is_dataclass(kind := bare(kind)):
         new = coerce({rest[0]: value}, kind, full)
     else:
         new = _set(old, rest, value, full)
     return dataclasses.replace(node, **{head: new})  # type: ignore[type-var]
-
-
-def _bare(kind: Any) -> Any:
-    """`X` of `X | None`."""
-    args = [a for a in typing.get_args(kind) if a is not type(None)]
-    return args[0] if typing.get_origin(kind) in (typing.Union, types.UnionType) and len(args) == 1 else kind
-
-
-def coerce(value: Any, kind: Any, where: str) -> Any:
-    """`value` as `kind`, read from text where it is a string.
-
-    Raises:
-        BadUsage: the value cannot be of that kind.
-    """
-    origin, args = typing.get_origin(kind), typing.get_args(kind)
-    wrong = BadUsage(f"{where}={value}: expected {_show(kind)}")
-    if origin in (typing.Union, types.UnionType):
-        if value is None or (value in ("null", "none", "None") and type(None) in args):
-            return None
-        return coerce(value, _bare(kind), where)
-    if origin is Literal:
-        if value not in args:
-            raise BadUsage(f"{where}={value}" + nearest(str(value), [str(a) for a in args]))
-        return value
-    if isinstance(value, str) and (origin in (tuple, Mapping, dict, list) or kind in (bool, int, float) or dataclasses.is_dataclass(kind)):
-        try:
-            value = yaml.safe_load(_yaml_sequence(value) if origin is tuple else value)
-        except yaml.YAMLError:
-            raise wrong from None
-    if origin is tuple:
-        return _coerce_tuple(value, args, where, wrong)
-    if origin in (Mapping, dict) or kind is Mapping:
-        if not isinstance(value, Mapping):
-            raise wrong
-        return {str(k): coerce(v, args[1], f"{where}.{k}") if args else v for k, v in value.items()}
-    if dataclasses.is_dataclass(kind):
-        return _coerce_dataclass(value, kind, where, wrong)
-    return _coerce_plain(value, kind, wrong)
-
-
-def _coerce_plain(value: Any, kind: Any, wrong: BadUsage) -> Any:
-    if kind is Any:
-        return value
-    if kind is float:
-        if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-            raise wrong
-        try:
-            return float(value)
-        except ValueError:
-            raise wrong from None
-    if kind is str and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return str(value)
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise wrong
-    return value
-
-
-def _coerce_tuple(value: Any, args: tuple[Any, ...], where: str, wrong: BadUsage) -> tuple[Any, ...]:
-    if not isinstance(value, (list, tuple)):
-        raise wrong
-    kinds = [args[0]] * len(value) if args[-1] is Ellipsis else list(args)
-    if len(kinds) != len(value):
-        raise wrong
-    return tuple(coerce(v, k, where) for v, k in zip(value, kinds, strict=True))
-
-
-def _coerce_dataclass(value: Any, kind: Any, where: str, wrong: BadUsage) -> Any:
-    if isinstance(value, kind):
-        return value
-    if isinstance(value, str) and kind is Data:
-        return Data(value)
-    if not isinstance(value, Mapping):
-        raise wrong
-    hints = typing.get_type_hints(kind)
-    for key in value:
-        if key not in hints:
-            raise BadUsage(f"no field '{where}.{key}'" + nearest(str(key), list(hints)))
-    needed = [f.name for f in dataclasses.fields(kind) if f.default is f.default_factory is dataclasses.MISSING and f.name not in value]
-    if needed:
-        raise BadUsage(f"{where}: missing {', '.join(needed)}")
-    return kind(**{k: coerce(v, hints[k], f"{where}.{k}") for k, v in value.items()})
-
-
-def _yaml_sequence(text: str) -> str:
-    return text if text.strip().startswith("[") else f"[{text.strip().strip('()')}]"
-
-
-def _show(kind: Any) -> str:
-    return (
-        getattr(kind, "__name__", str(kind))
-        if typing.get_origin(kind) is None
-        else str(kind).replace("typing.", "").replace("collections.abc.", "")
-    )
 
 
 # ---- YAML ---------------------------------------------------------------------------------------------------------

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from pellucid import checkpoint, recipe, run
+from pellucid.coerce import nearest
 from pellucid.errors import BadData, BadUsage
-from pellucid.recipe import Cell, Table, nearest
+from pellucid.recipe import Cell, Table
 from pellucid.shift import matrix
 from pellucid.train.loop import Progress
 

@@ -12,11 +12,42 @@ from rich.console import Console
 
 from pellucid import grids
 from pellucid import recipe as recipes
-from pellucid.cli import data_of, pairs, print_json, settings_of
+from pellucid.coerce import nearest
 from pellucid.errors import BadData, BadUsage, GateMissed
+from pellucid.progress import Watching
 from pellucid.recipe import Data
 
 Given = argparse.Namespace
+
+
+# ---- shared by verbs --------------------------------------------------------------------------------------------------
+
+
+def pairs(flag: str, given: Sequence[str]) -> dict[str, str]:
+    """`["a=b"]` as a dict.
+
+    Raises:
+        BadUsage: an entry without `=`.
+    """
+    wrong = [entry for entry in given if "=" not in entry]
+    if wrong:
+        raise BadUsage(f"{flag} {wrong[0]}: expected {'NAME=VALUE'}")
+    return dict(entry.split("=", 1) for entry in given)
+
+
+def data_of(given: Given, source: str) -> Data:
+    """The source with the command line's columns, labels and limit."""
+    return Data(source, columns=pairs("--column", given.column), labels=pairs("--label", given.label), limit=given.limit)
+
+
+def settings_of(given: Given) -> dict[str, str]:
+    """The `--set` flags."""
+    return recipes.parse_settings(given.set)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on stdout."""
+    print(json.dumps(value, indent=1, ensure_ascii=False))
 
 
 # ---- looking around -----------------------------------------------------------------------------------------------------
@@ -132,7 +163,7 @@ def hold_gates(found: Mapping[str, Any], gates: Sequence[str]) -> None:
         place, _, metric = name.rpartition("/")
         if metric not in found.get(place, {}).get("metrics", {}):
             known = [f"{s}/{m}" for s, row in found.items() for m in row["metrics"]]
-            raise BadUsage(f"--gate {name}" + recipes.nearest(name, known))
+            raise BadUsage(f"--gate {name}" + nearest(name, known))
         number = found[place]["metrics"][metric]
         try:
             bound = float(wanted)
@@ -140,51 +171,6 @@ def hold_gates(found: Mapping[str, Any], gates: Sequence[str]) -> None:
             raise BadUsage(f"--gate {name}={wanted}: expected a number") from None
         if (number["value"] < bound) if number["higher_is_better"] else (number["value"] > bound):
             raise GateMissed(f"{name} is {grids.figure(number['value'])}, the gate is {wanted}")
-
-
-class Watching:
-    """Progress of training on stderr: a bar on a terminal, else a line now and then."""
-
-    def __init__(self, quiet: bool):
-        self.plain = quiet or not sys.stderr.isatty()
-        self.console = Console(stderr=True)
-        self.bar: Any = None
-        self.next_line = 0.0
-
-    def __enter__(self) -> "Watching":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.bar:
-            self.bar.stop()
-
-    def show(self, at: Any) -> None:
-        """Takes one `Progress`."""
-        share = at.step / at.total
-        dev = "  ".join(f"{k} {v:.4f}" for k, v in at.dev.items())
-        if dev:
-            self.console.print(f"epoch {at.epoch}: {dev}", highlight=False)
-        elif self.plain and share >= self.next_line:
-            print(f"step {at.step}/{at.total}  loss {at.loss:.4f}", file=sys.stderr, flush=True)
-            self.next_line = share + 0.1
-        elif not self.plain:
-            self._bar(at)
-
-    def _bar(self, at: Any) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        if self.bar is None:
-            columns = (
-                TextColumn("training"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-                TextColumn("loss {task.fields[loss]:.4f}"),
-            )
-            self.bar = Progress(*columns, console=self.console, transient=True)
-            self.job = self.bar.add_task("train", total=at.total, loss=at.loss)
-            self.bar.start()
-        self.bar.update(self.job, completed=at.step, loss=at.loss)
 
 
 def demo(given: Given) -> int:
@@ -396,7 +382,6 @@ def bench(given: Given) -> int:
     found = {p.stem: p for place in reversed(places) for p in place.glob("*.py")}
     if given.benchmark not in found:
         raise BadUsage(
-            f"no benchmark {given.benchmark!r}"
-            + (recipes.nearest(given.benchmark, list(found)) if found else "; they come with a checkout")
+            f"no benchmark {given.benchmark!r}" + (nearest(given.benchmark, list(found)) if found else "; they come with a checkout")
         )
     return subprocess.run([sys.executable, str(found[given.benchmark])], check=False).returncode

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pellucid.coerce import nearest
 from pellucid.errors import BadUsage
-from pellucid.recipe import nearest
 
 SEVERITIES = (1, 2, 3, 4, 5)
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from pellucid.coerce import nearest
 from pellucid.data import archive, packages
 from pellucid.errors import BadData, BadUsage
-from pellucid.recipe import nearest
 
 ENCODERS = {
     "minilm": "MiniLM-L6: 6 layers, hidden 384, 23M parameters; contrastively tuned as a sentence encoder (Apache-2.0)",

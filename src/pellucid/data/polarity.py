@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from pellucid.coerce import nearest
 from pellucid.errors import BadUsage
-from pellucid.recipe import nearest
 
 GOOD = ("wonderful", "brilliant", "delightful", "superb", "charming", "moving", "clever", "gorgeous")
 BAD = ("awful", "dreadful", "boring", "clumsy", "tedious", "lifeless", "shallow", "grating")

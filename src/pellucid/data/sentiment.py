@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from pellucid.coerce import nearest
 from pellucid.data import archive, packages
 from pellucid.errors import BadData, BadUsage
-from pellucid.recipe import nearest
 
 FILES = {
     "movies": "movieReviewSnippets_GroundTruth.txt",

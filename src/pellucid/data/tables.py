@@ -10,8 +10,8 @@ import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pellucid.coerce import nearest
 from pellucid.errors import BadData, BadUsage
-from pellucid.recipe import nearest
 
 Rows = list[dict[str, Any]]
 

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from einops import einsum
 
+from pellucid.coerce import nearest
 from pellucid.errors import BadUsage
 from pellucid.explain.attribution import Attribution, baseline
 from pellucid.explain.bottleneck import calibrated
@@ -13,7 +14,7 @@ from pellucid.explain.degrade import degradation
 from pellucid.explain.explain import method_of
 from pellucid.explain.methods import Method
 from pellucid.explain.probe import Probe
-from pellucid.recipe import file_module, nearest
+from pellucid.recipe import file_module
 
 NUM_PLANTED, NUM_UNITS, WIDTH, NUM_EXAMPLES = 3, 12, 8, 8
 

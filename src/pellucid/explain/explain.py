@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from pellucid.coerce import nearest
 from pellucid.data import loader
 from pellucid.errors import BadUsage
 from pellucid.explain import probe as probes
@@ -15,7 +16,6 @@ from pellucid.explain.catalog import METHODS as CATALOG
 from pellucid.explain.degrade import degradations, on_scale
 from pellucid.explain.methods import METHODS, Method
 from pellucid.explain.render import as_record
-from pellucid.recipe import nearest
 from pellucid.task import Example, Task
 
 

@@ -8,8 +8,8 @@ import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
+from pellucid.coerce import nearest
 from pellucid.errors import BadUsage
-from pellucid.recipe import nearest
 
 Row = dict[str, float]
 TRACKERS = {"csv": "", "tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow"}  # name -> package it needs
