@@ -111,6 +111,8 @@ class Loop:
         eval_precision: of measuring; at `bf16-mixed` the batch size moves scores by a part in a hundred.
         ema: decay of an exponential moving average of the weights; 0 keeps none.
         keep_start: share of the starting weights in the final ones (Wortsman et al. 2022, WiSE-FT); 0 keeps none.
+        keep: the weights to ship, of the epoch that is best at home, or of the last; where the rate falls to 0 the last have
+            settled, and may be worth more away than a dev set can tell.
         patience: epochs without a better home metric before stopping; None never stops early.
         save_every: optimiser steps between checkpoints; one is written at every epoch's end anyway.
         loggers: any of csv, tensorboard, wandb, mlflow; metrics.jsonl is always written.
@@ -125,6 +127,7 @@ class Loop:
     eval_precision: Literal["32-true", "bf16-mixed"] = "32-true"
     ema: float = 0.0
     keep_start: float = 0.0
+    keep: Literal["best", "last"] = "best"
     patience: int | None = None
     save_every: int = 200
     log_every: int = 10

@@ -223,3 +223,13 @@ def test_init_takes_weights_and_names_what_does_not_fit(tmp_path):
     fewer = dataclasses.replace(again, train=Data("polarity:train", limit=20))
     with pytest.raises(PellucidError, match=r"weights do not fit; other shape: embedding\.weight"):
         run.train(fewer, tmp_path / "third")
+
+
+@pytest.mark.parametrize(("keep", "epoch"), [("best", 1), ("last", 3)])
+def test_the_weights_shipped_are_of_the_best_or_of_the_last_epoch(tmp_path, keep, epoch):
+    one = trainer({"loop.keep": keep, "loop.epochs": 3, "optim.lr": 0.05})
+    one.dev = [{**row, "label": "negative" if row["label"] == "positive" else "positive"} for row in one.dev]  # learning makes it worse
+    seen = []
+    one.watch = lambda at: seen.append({k: v.clone() for k, v in one.task.model.state_dict().items()}) if at.dev else None
+    fit(one, tmp_path / "run")
+    assert checkpoint.same(checkpoint.load(tmp_path / "run" / "model.safetensors"), seen[epoch - 1])

@@ -20,16 +20,16 @@ def minilm() -> Recipe:
     """MiniLM on movie reviews; home and three domains elsewhere.
 
     `pellucid train robustness:minilm`, three minutes on two cores. The head starts from a regression on frozen features, word vectors
-    and the two lowest layers stay as they are, and the final weights keep a share of the pretrained ones: measured best at keeping both
-    home and away.
+    and the two lowest layers stay as they are, and the final weights keep a share of the pretrained ones. The last epoch is kept: the
+    one before, half a point better on the dev set, lost four points more away (docs/papers/robustness.md).
     """
     return Recipe(
-        task=TextSettings("minilm", max_length=64, start_head=True),
+        task=TextSettings("minilm", max_length=64, start_head=True, head_dropout=0.0),
         train=Data("sentiment:movies/train"),
         dev=Data("sentiment:movies/dev"),
         tests=MOVIES,
         optim=Optim(lr=5e-5, lr_scale=LOWER),
-        loop=Loop(epochs=2, batch_size=32, precision="bf16-mixed", eval_precision="bf16-mixed", keep_start=0.15),
+        loop=Loop(epochs=2, batch_size=32, precision="bf16-mixed", eval_precision="bf16-mixed", keep="last", keep_start=0.25),
     )
 
 
@@ -272,7 +272,7 @@ def _real(train: Data, dev: Data, tests: Mapping[str, Data], max_length: int, ou
     """MiniLM on a set of the data folder: the head probed first, then everything tuned, part of the start kept."""
     return replace(
         minilm(),
-        task=TextSettings("minilm", max_length=max_length, start_head=True),
+        task=TextSettings("minilm", max_length=max_length, start_head=True, head_dropout=0.0),
         train=train,
         dev=dev,
         tests=dict(tests),
@@ -285,7 +285,7 @@ def _baseline(one: Recipe, model: str) -> Recipe:
     rate = {"bow": 1e-3, "average": 3e-3, "lstm": 1e-3, "convnet": 5e-4}[model]
     task = TextSettings(model, one.task.target, max_length=one.task.max_length)
     epochs = 3 if model in ("lstm", "convnet") else 5
-    loop = replace(one.loop, epochs=epochs, patience=4, keep_start=0.0)
+    loop = replace(one.loop, epochs=epochs, keep="best", patience=4, keep_start=0.0)
     return replace(
         one, task=task, optim=Optim(lr=rate, weight_decay=0.0, clip_norm=4.0), schedule=Schedule("constant", warmup=0), loop=loop
     )

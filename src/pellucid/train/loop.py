@@ -1,6 +1,8 @@
 """The training loop: one readable pass over steps and epochs, resumable at any step to the same weights."""
 
 import contextlib
+import logging
+import os
 import pathlib
 import shutil
 import signal
@@ -49,8 +51,7 @@ class Position:
 
 def start_fabric(precision: str) -> Fabric:
     """Fabric on the accelerator there is; under torchrun, one process per rank with DDP."""
-    import os
-
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces its precision on every start
     local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     nodes = int(os.environ.get("WORLD_SIZE", local)) // local
     many = {"strategy": "ddp", "devices": local, "num_nodes": nodes} if local * nodes > 1 else {"devices": 1}
@@ -190,6 +191,7 @@ class Trainer:
         self.at.stale = 0 if better else self.at.stale + 1
         if better:
             self.at.best = value
+        if better or self.loop.keep == "last":
             self._keep(weights)
 
     def _weights(self) -> checkpoint.Tensors:

@@ -26,6 +26,8 @@ class TextSettings:
         scale: a value's range, by which baselines of two sentences scale the cosine.
         pooling: how an encoder's tokens become one vector.
         max_length: tokens kept of a text, or of both together.
+        dropout: within a pretrained encoder.
+        head_dropout: between encoder and head.
         start_head: the head begins as a regression on the frozen encoder's features instead of random (Kumar et al. 2022, LP-FT).
         from_random: the encoder's architecture with fresh weights.
         vectors: a GloVe text or word2vec binary file for the baselines, kept fixed; empty learns the vectors.
@@ -38,6 +40,7 @@ class TextSettings:
     pooling: Literal["mean", "first"] = "mean"
     max_length: int = 128
     dropout: float = 0.1
+    head_dropout: float = 0.1
     start_head: bool = False
     from_random: bool = False
     vectors: str = ""

@@ -189,7 +189,7 @@ def build(settings: TextSettings, train: Sequence[Example]) -> TextClassificatio
         return TextClassification(model, tokenizer, labels, settings.max_length, pairs)
     place = _place(settings.model)
     encoder = load_encoder(place, settings.dropout, settings.from_random)
-    model = Encoder(encoder, len(labels) or 1, not labels, settings.pooling, settings.dropout)
+    model = Encoder(encoder, len(labels) or 1, not labels, settings.pooling, settings.head_dropout)
     task = TextClassification(model, load_pieces(place), labels, _most(settings, encoder), pairs)
     if settings.start_head:
         start_head(task, train)
@@ -205,7 +205,7 @@ def restore(settings: TextSettings, folder: pathlib.Path) -> TextClassification:
         model: nn.Module = _baseline(settings, tokenizer.vocabulary, len(labels), pairs)
         return TextClassification(model, tokenizer, labels, settings.max_length, pairs)
     encoder = bare(AutoConfig.from_pretrained(folder, trust_remote_code=False))
-    model = Encoder(encoder, len(labels) or 1, not labels, settings.pooling, settings.dropout)
+    model = Encoder(encoder, len(labels) or 1, not labels, settings.pooling, settings.head_dropout)
     return TextClassification(model, tokenizer, labels, _most(settings, encoder), pairs)
 
 
