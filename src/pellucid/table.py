@@ -138,7 +138,8 @@ def _one_table(rows: list[dict[str, Any]], train: str) -> list[str]:
         drop = [100 * (np.mean([r["values"][s] for s in away]) - r["values"][home]) for r in mine] if away else []
         drops[model] = float(np.mean(drop)) if drop else 0.0
         claims = [", ".join(f"{k} {v}" for k, v in mine[0]["claims"].items())] if claimed else []
-        lines.append("| " + " | ".join([model, *cells, *([_spread(drop, sign=True)] if away else []), *claims]) + " |")
+        fewer = f" ({len(mine)} of {seeds} seeds)" if len(mine) < seeds else ""
+        lines.append("| " + " | ".join([model + fewer, *cells, *([_spread(drop, sign=True)] if away else []), *claims]) + " |")
     return [
         *lines,
         "",
