@@ -75,6 +75,17 @@ def test_the_other_verbs_follow_one_another(trained, capsys):
     assert "rows           60" in out(capsys, "check-data", away, *columns)
 
 
+def test_the_quick_demo_compares_two_models_and_writes_a_page(tmp_path, capsys):
+    lines = out(capsys, "demo", "--quick", "--quiet", "--out", str(tmp_path)).splitlines()
+    assert lines[1].split() == ["films", "(home)", "household", "mean", "drop"]
+    assert [line.split("  ")[0] for line in lines[2:4]] == ["mean of word vectors", "bag of words"]
+    assert "mean of word vectors" in pathlib.Path(lines[-1]).read_text()
+
+
+def test_the_doctor_finds_this_installation_well(capsys):
+    assert json.loads(out(capsys, "doctor", "--json"))["torchvision"].endswith("compiled operators work")
+
+
 def test_a_method_that_knows_nothing_is_found_out(capsys):
     assert "FAIL the units that decide the score rank first" in out(capsys, "check-method", "random", status=5)
 
