@@ -78,3 +78,11 @@ def test_the_package_says_the_same_version_everywhere():
 
     assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == pellucid.__version__
     assert f"## {pellucid.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_measured_numbers_are_those_of_the_table():
+    rows = json.loads((ROOT / "docs/results/robustness.json").read_text())["rows"]
+    for model in ("MiniLM", "LSTM", "bag of words"):
+        mine = [r["values"] for r in rows if r["model"] == model and r["train"] == "sst2"]
+        home, away = (100 * sum(v[s] for v in mine) / len(mine) for s in ("sst2", "imdb"))
+        assert f"{model} {home:.1f} → {away:.1f}" in README
