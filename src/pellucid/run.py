@@ -213,8 +213,6 @@ def train(
     chosen = recipes.override(own_data(chosen, data) if data else chosen, settings or {})
     folder = pathlib.Path(out)
     fabric = start_fabric(chosen.loop.precision)
-    if fabric.is_global_zero:
-        claim(folder, chosen)
     torch.manual_seed(chosen.loop.seed)
     raw = {"train": read(chosen.train), "dev": read(chosen.dev) if chosen.dev else []}
     task = chosen.task.build(raw["train"])
@@ -223,6 +221,8 @@ def train(
     tests = {name: prepare(task, read(d), d.source) for name, d in chosen.tests.items()}  # refused before training, not after
     if chosen.init:
         _initialise(task, chosen)
+    if fabric.is_global_zero:
+        claim(folder, chosen)  # only now: whatever is refused above leaves no folder behind
     fabric.barrier()
     done = Trainer(task, chosen, ready["train"], ready["dev"], fabric).fit(folder, watch)
     run = Run(folder, chosen, task, fabric)
@@ -233,9 +233,10 @@ def train(
         run._keep("environment", _environment(run, done.time_s, shares))
         if tests:
             run._keep("leaks", leaks(ready["train"], tests))
-        publish.write_card(folder)
     if tests and measure:
         run.evaluate()
+    if fabric.is_global_zero:
+        publish.write_card(folder)
     return run
 
 
