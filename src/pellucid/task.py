@@ -24,6 +24,8 @@ class Site:
         axes: sizes that the pattern cannot infer.
         names: batch key of one list of words per example, naming its units or, with `groups`, its groups of units.
         groups: batch key of an int `b n` tensor, the group (word) of each unit, -1 for units in none (special tokens).
+        along: batch keys of all tensors that run along the units (`b n ...`), the mask among them; given, units can be cut out
+            of an example, the rest closing up.
     """
 
     module: str
@@ -33,6 +35,7 @@ class Site:
     axes: Mapping[str, int] = field(default_factory=dict)
     names: str | None = None
     groups: str | None = None
+    along: tuple[str, ...] = ()
 
 
 @runtime_checkable

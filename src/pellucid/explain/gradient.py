@@ -9,26 +9,30 @@ from pellucid.explain.attribution import Attribution, completeness_gap, hold_pad
 from pellucid.explain.probe import Probe
 
 
-def score_gradient(probe: Probe, units: Float[Tensor, "kb n d"]) -> Float[Tensor, "kb n d"]:
-    """Gradient of each copy's score to its own units."""
-    with torch.enable_grad():
-        here = units.detach().requires_grad_()
-        return torch.autograd.grad(probe.score(here).sum(), here)[0]
+def score_gradient(probe: Probe, units: Float[Tensor, "kb n d"]) -> tuple[Float[Tensor, " kb"], Float[Tensor, "kb n d"]]:
+    """Each copy's score and its gradient to the copy's own units; `probe.rows` go through the model at a time."""
+    b = len(probe.units)
+    scores, gradients = [], []
+    for part in units.split(max(1, probe.rows // b) * b):
+        with torch.enable_grad():
+            here = part.detach().requires_grad_()
+            found = probe.score(here)
+            gradients.append(torch.autograd.grad(found.sum(), here)[0])
+        scores.append(found.detach())
+    return torch.cat(scores), torch.cat(gradients)
 
 
-def integrated_gradients(probe: Probe, baseline: Float[Tensor, "b n d"], steps: int = 64, rows: int = 32) -> Attribution:
+def integrated_gradients(probe: Probe, baseline: Float[Tensor, "b n d"], steps: int = 64) -> Attribution:
     """Mean gradient on the straight way from the baseline, times that way; sums to the change of score.
 
-    Args:
-        rows: points that are differentiated in one pass; bounds memory, changes no result.
     Source: Sundararajan et al. 2017, midpoint rule.
     """
     start = hold_padding(probe, baseline)
     way, total = probe.units - start, torch.zeros_like(probe.units)
     places = (torch.arange(steps, device=way.device) + 0.5) / steps
-    for some in places.split(max(1, rows // len(way))):
+    for some in places.split(max(1, probe.rows // len(way))):
         points = start + rearrange(some, "k -> k 1 1 1") * way  # k b n d
-        gradient = score_gradient(probe, rearrange(points, "k b n d -> (k b) n d"))
+        _, gradient = score_gradient(probe, rearrange(points, "k b n d -> (k b) n d"))
         total += reduce(gradient, "(k b) n d -> b n d", "sum", k=len(some))
     relevance = reduce(way * total / steps, "b n d -> b n", "sum").masked_fill(~probe.present, 0.0)
     return Attribution(relevance, completeness_gap(probe, relevance, start), f"{steps} steps")
@@ -36,5 +40,5 @@ def integrated_gradients(probe: Probe, baseline: Float[Tensor, "b n d"], steps: 
 
 def gradient_x_input(probe: Probe) -> Attribution:
     """Gradient of the score times the units: their effect were the model linear and without bias."""
-    product = score_gradient(probe, probe.units) * probe.units
+    product = score_gradient(probe, probe.units)[1] * probe.units
     return Attribution(reduce(product, "b n d -> b n", "sum").masked_fill(~probe.present, 0.0))

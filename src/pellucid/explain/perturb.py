@@ -15,15 +15,11 @@ RIDGE = 0.01  # next to the one unchanged variant, of weight 1, a ridge of 1 wou
 
 
 @torch.no_grad()
-def scores_without(probe: Probe, removed: Bool[Tensor, "k b n"], baseline: Float[Tensor, "b n d"], rows: int = 256) -> Float[Tensor, "k b"]:
-    """Scores of many variants, each with some units replaced by the baseline.
-
-    Args:
-        rows: copies of examples made at one time; bounds memory, changes no result.
-    """
+def scores_without(probe: Probe, removed: Bool[Tensor, "k b n"], baseline: Float[Tensor, "b n d"]) -> Float[Tensor, "k b"]:
+    """Scores of many variants, each with some units replaced by the baseline."""
     start, b = hold_padding(probe, baseline), len(probe.units)
     parts = []
-    for some in removed.split(max(1, rows // b)):
+    for some in removed.split(max(1, probe.rows // b)):
         variants = start.where(some[..., None], probe.units)  # k b n d
         scores = probe.score(rearrange(variants, "k b n d -> (k b) n d"))
         parts.append(rearrange(scores, "(k b) -> k b", b=b))

@@ -14,6 +14,9 @@ from pellucid.errors import BadUsage
 from pellucid.task import Batch, Output, Site, Task
 
 
+UNITS_IN_PASS = 8192  # tokens (or pixels) in one pass: enough to keep matrix products busy, little enough for any machine
+
+
 @dataclass(frozen=True)
 class Probe:
     """One question put to a model: why this score?
@@ -25,6 +28,11 @@ class Probe:
         answer: the statement being explained, per example.
         names: per example the words that name its units or groups; None where the site names nothing.
         groups: group of each unit, -1 for none; None where units are their own groups.
+        grid: sizes of the axes that count units, `(n,)` for tokens, `(h, w)` for a feature map; empty where they were not told.
+        cut: scores with the units of a `k b n` mask taken out of the batch altogether, the rest closing up; None where the
+            site does not say what else runs along its units.
+        attention: what each unit attends to in each layer, read when called; None where it was not asked of a model.
+        rows: examples that go through the model in one pass; bounds memory, changes no result.
     """
 
     units: Float[Tensor, "b n d"]
@@ -33,6 +41,23 @@ class Probe:
     answer: Shaped[Tensor, "b ..."]
     names: list[list[str]] | None = None
     groups: Int[Tensor, "b n"] | None = None
+    grid: tuple[int, ...] = ()
+    cut: Callable[[Bool[Tensor, "k b n"]], Float[Tensor, "k b"]] | None = None
+    attention: Callable[[], "Attention"] | None = None
+    rows: int = 256
+
+
+@dataclass(frozen=True)
+class Attention:
+    """What a model's attention layers looked at.
+
+    Args:
+        weights: share of unit m in what unit n became, by layer and head; rows sum to 1 over real units.
+        read: share of each unit in what the head reads.
+    """
+
+    weights: Float[Tensor, "l b h n n"]
+    read: Float[Tensor, "b n"]
 
 
 @contextlib.contextmanager
@@ -113,10 +138,20 @@ def find_site(task: Task, name: str) -> Site:
     return task.sites[name]
 
 
+def unit_names(site: Site) -> list[str]:
+    """The axes of the layout that count units, in order."""
+    return [axis for axis in site.layout.replace("(", " ").replace(")", " ").split() if axis not in ("b", "d")]
+
+
 def unit_axes(site: Site) -> str:
     """The pattern `b (units) d` that every layout is read into."""
-    axes = site.layout.replace("(", " ").replace(")", " ").split()
-    return f"b ({' '.join(a for a in axes if a not in ('b', 'd'))}) d"
+    return f"b ({' '.join(unit_names(site))}) d"
+
+
+def _sizes(site: Site, raw: Tensor) -> dict[str, int]:
+    """Sizes of the layout's axes, but for examples and features, as far as the tensor tells them."""
+    told = {} if "(" in site.layout else {k: v for k, v in parse_shape(raw, site.layout).items() if k not in ("b", "d")}
+    return dict(site.axes) | told
 
 
 @torch.no_grad()
@@ -131,11 +166,19 @@ def repeat_examples(batch: Batch, times: int) -> Batch:
     return {k: torch.cat([v] * times) if isinstance(v, Tensor) else list(v) * times for k, v in batch.items()} if times > 1 else batch
 
 
-def ask(task: Task, batch: Batch, site: str = "input", answer: Shaped[Tensor, "b ..."] | None = None, rows: int = 256) -> Probe:
+def ask(
+    task: Task,
+    batch: Batch,
+    site: str = "input",
+    answer: Shaped[Tensor, "b ..."] | None = None,
+    rows: int | None = None,
+    score: Callable[[Output], Float[Tensor, " b"]] | None = None,
+) -> Probe:
     """Puts a model's own answer, or the one given, to it: which units made you say so?
 
     Args:
-        rows: copies of examples that go through the model in one pass.
+        rows: examples that go through the model in one pass; None chooses by their size.
+        score: what to explain instead of the task's `score` of the answer, as a margin between two labels.
     Raises:
         BadUsage: the task has no such site.
     """
@@ -144,25 +187,73 @@ def ask(task: Task, batch: Batch, site: str = "input", answer: Shaped[Tensor, "b
         output, raw = _run(task, batch, place)
     told = task.answer(output) if answer is None else answer
     units, present = _units(raw, batch, place)
-    sizes = dict(place.axes)
-    if "(" not in place.layout:
-        sizes |= {k: v for k, v in parse_shape(raw, place.layout).items() if k not in ("b", "d")}
+    sizes = _sizes(place, raw)
     back = f"{unit_axes(place)} -> {place.layout}"
-    b = len(units)
+    b, n = present.shape
+    rows = rows or max(1, UNITS_IN_PASS // n)
 
-    def score(features: Float[Tensor, "kb n d"]) -> Float[Tensor, " kb"]:
-        copies = max(1, rows // b) * b
-        return torch.cat([score_some(part) for part in features.split(copies)])
+    def tell(again: Output, times: int) -> Float[Tensor, " kb"]:
+        return (task.score(again, torch.cat([told] * times)) if score is None else score(again)).float()
+
+    def score_all(features: Float[Tensor, "kb n d"]) -> Float[Tensor, " kb"]:
+        return torch.cat([score_some(part) for part in features.split(max(1, rows // b) * b)])
 
     def score_some(features: Float[Tensor, "kb n d"]) -> Float[Tensor, " kb"]:
         times = len(features) // b
         seen = rearrange(features, back, **sizes).to(raw.dtype)
         with still(task.model), replaced(task.model, place, lambda _: seen):
             again = task.model(repeat_examples(batch, times))
-        return task.score(again, torch.cat([told] * times)).float()
+        return tell(again, times)
 
-    groups = batch[place.groups] if place.groups else None
-    return Probe(units, present, score, told, batch[place.names] if place.names else None, groups)
+    @torch.no_grad()
+    def score_cut(removed: Bool[Tensor, "k b n"]) -> Float[Tensor, "k b"]:
+        parts = []
+        for some in removed.split(max(1, rows // b)):
+            shorter = cut_out(repeat_examples(batch, len(some)), place, rearrange(some, "k b n -> (k b) n"))
+            with still(task.model):
+                parts.append(rearrange(tell(task.model(shorter), len(some)), "(k b) -> k b", b=b))
+        return torch.cat(parts)
+
+    return Probe(
+        units,
+        present,
+        score_all,
+        told,
+        batch[place.names] if place.names else None,
+        batch[place.groups] if place.groups else None,
+        tuple(sizes[axis] for axis in unit_names(place)) if all(axis in sizes for axis in unit_names(place)) else (n,),
+        score_cut if place.along else None,
+        lambda: read_attention(task, batch),
+        rows,
+    )
+
+
+def cut_out(batch: Batch, site: Site, removed: Bool[Tensor, "b n"]) -> Batch:
+    """The batch without the units removed, those after them closing up; an example that loses all keeps one, as padding."""
+    assert site.present, "a site that can be cut has a mask"
+    kept = batch[site.present] & ~removed
+    order = (~kept).long().argsort(dim=1, stable=True)[:, : max(1, int(kept.sum(1).max()))]
+
+    def close_up(value: Tensor) -> Tensor:
+        index = order.reshape(*order.shape, *[1] * (value.ndim - 2)).expand(*order.shape, *value.shape[2:])
+        return value.gather(1, index)
+
+    shorter = {key: close_up(batch[key]) for key in site.along} | {site.present: kept.gather(1, order)}
+    return {**batch, **shorter}
+
+
+@torch.no_grad()
+def read_attention(task: Task, batch: Batch) -> Attention:
+    """What the model's attention layers looked at.
+
+    Raises:
+        BadUsage: the model does not offer it.
+    """
+    with still(task.model):
+        output = task.model({**batch, "with_attention": True})
+    if "attention" not in output:
+        raise BadUsage(f"{type(task.model).__name__} does not offer its attention, on which this method rests; choose another method")
+    return Attention(output["attention"].float(), output["attention_read"].float())
 
 
 def _run(task: Task, batch: Batch, site: Site) -> tuple[Output, Tensor]:

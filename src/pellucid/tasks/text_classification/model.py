@@ -45,18 +45,54 @@ class Encoder(nn.Module):
 
     def features(self, batch: Batch) -> Float[Tensor, "b d"]:
         """One vector per example."""
-        present = batch["tokens_present"]
-        kinds = {"token_type_ids": batch["segments"]} if self.segments else {}
-        hidden = self.encoder(input_ids=batch["tokens"], attention_mask=present.long(), **kinds)[0]
-        return hidden[:, 0] if self.pooling == "first" else mean_present(hidden, present)
+        return self._pooled(self._encoded(batch)[0], batch)
 
     def forward(self, batch: Batch) -> Output:
-        """`logits` (b c) or `value` (b)."""
-        return answer_of(self.head(self.dropout(self.features(batch))), self.value)
+        """`logits` (b c) or `value` (b); where the batch holds `with_attention` also what the layers attended to."""
+        if not batch.get("with_attention"):
+            return answer_of(self.head(self.dropout(self.features(batch))), self.value)
+        with _plain_attention(self.encoder):
+            found = self._encoded(batch, output_attentions=True)
+        output = answer_of(self.head(self.dropout(self._pooled(found[0], batch))), self.value)
+        return output | _attended(found, self._read(batch))
+
+    def _encoded(self, batch: Batch, **more: Any) -> Any:
+        kinds = {"token_type_ids": batch["segments"]} if self.segments else {}
+        return self.encoder(input_ids=batch["tokens"], attention_mask=batch["tokens_present"].long(), **kinds, **more)
+
+    def _pooled(self, hidden: Float[Tensor, "b n d"], batch: Batch) -> Float[Tensor, "b d"]:
+        return hidden[:, 0] if self.pooling == "first" else mean_present(hidden, batch["tokens_present"])
+
+    def _read(self, batch: Batch) -> Float[Tensor, "b n"]:
+        """Share of each token in the pooled vector."""
+        present = batch["tokens_present"].float()
+        if self.pooling == "first":
+            return torch.zeros_like(present).index_fill(1, torch.tensor([0], device=present.device), 1.0)
+        return present / present.sum(1, keepdim=True).clamp_min(1)
 
     def save_config(self, folder: pathlib.Path) -> None:
         """The architecture, in the layout of transformers."""
         self.encoder.config.save_pretrained(folder)  # type: ignore[union-attr, operator]
+
+
+@contextlib.contextmanager
+def _plain_attention(encoder: nn.Module) -> Iterator[None]:
+    """Within the block attention is computed step by step, so that its weights can be had."""
+    config: Any = encoder.config
+    before = config._attn_implementation
+    encoder.set_attn_implementation("eager")  # type: ignore[operator]
+    try:
+        yield
+    finally:
+        encoder.set_attn_implementation(before)  # type: ignore[operator]
+
+
+def _attended(found: Any, read: Float[Tensor, "b n"]) -> Output:
+    """The layers' attention under its standard keys; nothing for an encoder that does not give it."""
+    weights = getattr(found, "attentions", None)
+    if not weights or any(w is None for w in weights):
+        return {}
+    return {"attention": torch.stack(weights), "attention_read": read}
 
 
 def load_encoder(name: str, dropout: float, from_random: bool) -> nn.Module:

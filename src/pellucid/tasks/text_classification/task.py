@@ -156,7 +156,11 @@ def sites_of(model: nn.Module) -> Mapping[str, Site]:
         if hasattr(model.encoder, "embeddings"):
             found["embedding"] = "encoder.embeddings"
         found |= {f"layer.{k}": name for k, name in enumerate(_blocks(model.encoder))}
-    return {name: Site(module, "b n d", present="tokens_present", names="words", groups="word_of_token") for name, module in found.items()}
+    along = ("tokens", "tokens_present", "segments", "word_of_token")
+    return {
+        name: Site(module, "b n d", present="tokens_present", names="words", groups="word_of_token", along=along)
+        for name, module in found.items()
+    }
 
 
 def _input_name(model: nn.Module) -> str:
