@@ -12,14 +12,14 @@ _FILES = {str(p.relative_to(SOURCE).with_suffix("")).replace("/", "."): p for p 
 MODULES = {name.removesuffix(".__init__"): path for name, path in _FILES.items()}
 CONTRACT = {"task", "recipe", "coerce", "errors"}
 PARTS = {"nn", "losses", "data", "metrics", "checkpoint"}
-PROBE = {"explain.probe"}
+PROBE = {"explain.probe", "explain.hooks"}
 WING = CONTRACT | PARTS | PROBE | {"evaluate"}
 FACE = {"run", "cli", "verbs", "grids", "progress", "demo", "table", "testing", "doctor", "publish", "__init__", "__main__"}
 MAY = {
     **dict.fromkeys(CONTRACT, CONTRACT),
     **{part: CONTRACT | {part} for part in PARTS},
     "losses": CONTRACT | {"losses", "nn.boxes"},
-    "explain.probe": CONTRACT,
+    "explain.probe": CONTRACT | {"explain.hooks"},
     "evaluate": CONTRACT | PARTS | PROBE,
     **{room: WING | {room} for room in ("train", "explain", "shift", "report")},
     "recipes": CONTRACT | PARTS | {"tasks"},
@@ -42,9 +42,9 @@ def imports(path: pathlib.Path, anywhere: bool = True) -> set[str]:
 
 
 def room_of(module: str) -> str:
-    """`explain.probe` is a room of its own; else the first name, a task's with its own."""
+    """`explain.probe` with its hooks is a room of its own; else the first name, a task's with its own."""
     parts = module.split(".")
-    if module.startswith("explain.probe"):
+    if module in PROBE:
         return "explain.probe"
     return ".".join(parts[:2]) if parts[0] == "tasks" and len(parts) > 1 else parts[0]
 
@@ -92,7 +92,7 @@ def test_fabric_is_imported_in_train_and_evaluate_alone():
 
 
 def test_hooks_are_registered_in_the_probe_alone():
-    assert [name for name, path in MODULES.items() if "register_forward" in path.read_text()] == ["explain.probe"]
+    assert [name for name, path in MODULES.items() if "register_forward" in path.read_text()] == ["explain.hooks"]
 
 
 @pytest.mark.parametrize("module", [*LIGHT, *(m for m in MODULES if m.startswith("recipes."))])

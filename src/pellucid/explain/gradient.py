@@ -6,19 +6,19 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pellucid.explain.attribution import Attribution, completeness_gap, hold_padding
-from pellucid.explain.probe import Probe
+from pellucid.explain.probe import Probe, in_chunks
 
 
 def score_gradient(probe: Probe, units: Float[Tensor, "kb n d"]) -> tuple[Float[Tensor, " kb"], Float[Tensor, "kb n d"]]:
     """Each copy's score and its gradient to the copy's own units; `probe.rows` go through the model at a time."""
-    b = len(probe.units)
-    scores, gradients = [], []
-    for part in units.split(max(1, probe.rows // b) * b):
+
+    def differentiate(part: Float[Tensor, "some n d"]) -> tuple[Tensor, Tensor]:
         with torch.enable_grad():
             here = part.detach().requires_grad_()
             found = probe.score(here)
-            gradients.append(torch.autograd.grad(found.sum(), here)[0])
-        scores.append(found.detach())
+            return found.detach(), torch.autograd.grad(found.sum(), here)[0]
+
+    scores, gradients = zip(*in_chunks(differentiate, units, len(probe.units), probe.rows), strict=True)
     return torch.cat(scores), torch.cat(gradients)
 
 

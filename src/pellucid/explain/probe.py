@@ -1,19 +1,20 @@
-"""Turns any task into one function, units in and score out. The only hooks of the project are here."""
+"""Turns any task into one function, units in and score out."""
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 import torch
 from einops import parse_shape, rearrange
 from jaxtyping import Bool, Float, Int, Shaped
-from torch import Tensor, nn
+from torch import Tensor
 
 from pellucid.errors import BadUsage
+from pellucid.explain.hooks import Below, Tiles, alike, recorded, replaced, skipping, still, tiles
 from pellucid.task import Batch, Output, Site, Task
 
 
+T = TypeVar("T")
 UNITS_IN_PASS = 8192  # tokens (or pixels) in one pass: enough to keep matrix products busy, little enough for any machine
 
 
@@ -33,6 +34,7 @@ class Probe:
             site does not say what else runs along its units.
         attention: what each unit attends to in each layer, read when called; None where it was not asked of a model.
         rows: examples that go through the model in one pass; bounds memory, changes no result.
+        passes: how the model is run; says whether what lies below the site is run again.
     """
 
     units: Float[Tensor, "b n d"]
@@ -45,6 +47,7 @@ class Probe:
     cut: Callable[[Bool[Tensor, "k b n"]], Float[Tensor, "k b"]] | None = None
     attention: Callable[[], "Attention"] | None = None
     rows: int = 256
+    passes: "Passes | None" = None
 
 
 @dataclass(frozen=True)
@@ -58,73 +61,6 @@ class Attention:
 
     weights: Float[Tensor, "l b h n n"]
     read: Float[Tensor, "b n"]
-
-
-@contextlib.contextmanager
-def replaced(model: nn.Module, site: Site, swap: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """Within the block, the tensor at `site` passes through `swap`.
-
-    Raises:
-        BadUsage: the module does not exist, or ran more or less than once within the block.
-    """
-    calls = 0
-
-    def swap_first(value: Any) -> Any:
-        if isinstance(value, Tensor):
-            return swap(value)
-        if isinstance(value, tuple):
-            return (swap_first(value[0]), *value[1:])
-        if isinstance(value, Mapping):  # transformers' ModelOutput: the first entry is the hidden state
-            first = next(iter(value))
-            value[first] = swap_first(value[first])  # type: ignore[index]
-            return value
-        raise BadUsage(f"site {site.module!r} gives {type(value).__name__}, not a tensor; name another module")
-
-    def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
-        nonlocal calls
-        calls += 1
-        if args:
-            return (swap_first(args[0]), *args[1:]), kwargs
-        first = next(iter(kwargs))
-        return args, {**kwargs, first: swap_first(kwargs[first])}
-
-    def after(_: nn.Module, args: tuple[Any, ...], value: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        return swap_first(value)
-
-    try:
-        module = model.get_submodule(site.module)
-    except AttributeError:
-        raise BadUsage(f"the model has no module {site.module!r}") from None
-    handle = module.register_forward_pre_hook(before, with_kwargs=True) if site.side == "input" else module.register_forward_hook(after)
-    try:
-        yield
-    finally:
-        handle.remove()
-    if calls != 1:
-        raise BadUsage(f"site {site.module!r} ran {calls} times; name a module that runs once")
-
-
-@contextlib.contextmanager
-def still(model: nn.Module) -> Iterator[None]:
-    """Within the block the model is in eval mode, its parameters take no gradient and torch's fused attention path,
-    which hands hooks nested tensors, is off; all is as before afterwards.
-    """
-    training, fused = [m for m in model.modules() if m.training], torch.backends.mha.get_fastpath_enabled()
-    wanting = [p for p in model.parameters() if p.requires_grad]
-    model.eval()
-    torch.backends.mha.set_fastpath_enabled(False)
-    for parameter in wanting:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fused)
-        for module in training:
-            module.training = True
-        for parameter in wanting:
-            parameter.requires_grad_(True)
 
 
 def find_site(task: Task, name: str) -> Site:
@@ -190,29 +126,28 @@ def ask(
     sizes = _sizes(place, raw)
     back = f"{unit_axes(place)} -> {place.layout}"
     b, n = present.shape
+    passes = Passes(task, batch, place, raw, output)
     rows = rows or max(1, UNITS_IN_PASS // n)
 
     def tell(again: Output, times: int) -> Float[Tensor, " kb"]:
         return (task.score(again, torch.cat([told] * times)) if score is None else score(again)).float()
 
     def score_all(features: Float[Tensor, "kb n d"]) -> Float[Tensor, " kb"]:
-        return torch.cat([score_some(part) for part in features.split(max(1, rows // b) * b)])
+        return torch.cat(in_chunks(score_some, features, b, rows))
 
     def score_some(features: Float[Tensor, "kb n d"]) -> Float[Tensor, " kb"]:
-        times = len(features) // b
-        seen = rearrange(features, back, **sizes).to(raw.dtype)
-        with still(task.model), replaced(task.model, place, lambda _: seen):
-            again = task.model(repeat_examples(batch, times))
-        return tell(again, times)
+        seen = rearrange(features, back, **sizes)
+        return tell(passes.run(seen, len(features) // b), len(features) // b)
 
     @torch.no_grad()
     def score_cut(removed: Bool[Tensor, "k b n"]) -> Float[Tensor, "k b"]:
-        parts = []
-        for some in removed.split(max(1, rows // b)):
-            shorter = cut_out(repeat_examples(batch, len(some)), place, rearrange(some, "k b n -> (k b) n"))
-            with still(task.model):
-                parts.append(rearrange(tell(task.model(shorter), len(some)), "(k b) -> k b", b=b))
-        return torch.cat(parts)
+        parts = in_chunks(score_shorter, rearrange(removed, "k b n -> (k b) n"), b, rows)
+        return rearrange(torch.cat(parts), "(k b) -> k b", b=b)
+
+    def score_shorter(removed: Bool[Tensor, "kb n"]) -> Float[Tensor, " kb"]:
+        times = len(removed) // b
+        with still(task.model):
+            return tell(task.model(cut_out(repeat_examples(batch, times), place, removed)), times)
 
     return Probe(
         units,
@@ -225,7 +160,75 @@ def ask(
         score_cut if place.along else None,
         lambda: read_attention(task, batch),
         rows,
+        passes,
     )
+
+
+def in_chunks(work: Callable[[Tensor], T], copies: Tensor, b: int, rows: int) -> list[T]:
+    """The work's results on as many whole copies of a batch at a time as `rows` hold, on fewer where memory does not suffice."""
+    parts: list[T] = []
+    times, first = max(1, rows // b), 0
+    while first < len(copies):
+        try:
+            parts.append(work(copies[first : first + times * b]))
+        except RuntimeError as error:  # torch.OutOfMemoryError is one
+            if times == 1 or not (isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)):
+                raise
+            times //= 2
+            continue
+        first += times * b
+    return parts
+
+
+class Passes:
+    """Runs a model with the units at one site replaced; from the second pass on only what lies above the site.
+
+    What lies below gives the same in every pass, so it is computed twice (for the batch and for two copies of it, from which is
+    learned how it grows with the copies) and then kept. Where that is not so, or where the model tells the difference, every
+    pass is whole and `reason` says why.
+    """
+
+    def __init__(self, task: Task, batch: Batch, site: Site, raw: Tensor, output: Output):
+        self.task, self.batch, self.site, self.raw, self.output = task, batch, site, raw, output
+        self.count, self.reason = 0, ""
+        self.kept: Tiles | None = None
+
+    def run(self, seen: Tensor, times: int) -> Output:
+        """The output for `times` copies of the batch with the site's tensor being `seen`, in the site's own layout."""
+        self.count += 1
+        if self.count == 2:  # a method that asks once would not get back what this costs
+            self._learn()
+        return self._run(seen.to(self.raw.dtype), times, self.kept)
+
+    def _run(self, seen: Tensor, times: int, kept: Tiles | None) -> Output:
+        model = self.task.model
+        with still(model), skipping(kept.times(times) if kept else []), replaced(model, self.site, lambda _: seen):
+            return model(repeat_examples(self.batch, times))
+
+    @torch.no_grad()
+    def _learn(self) -> None:
+        single, double = (self._below(times) for times in (1, 2))
+        if not single.saves_work() and not single.reason:
+            return
+        found = tiles(single, double)
+        if isinstance(found, Tiles):
+            self.reason = self._difference(found)
+            self.kept = None if self.reason else found
+        else:
+            self.reason = found
+
+    def _below(self, times: int) -> Below:
+        with still(self.task.model), recorded(self.task.model, self.site, stop=True) as below:
+            self.task.model(repeat_examples(self.batch, times))
+        return below
+
+    def _difference(self, kept: Tiles) -> str:
+        try:
+            again = self._run(self.raw, 1, kept)
+        except (RuntimeError, TypeError, ValueError, AttributeError, LookupError) as error:
+            return f"the model does not run without what lies below ({' '.join(str(error).split())[:80]})"
+        wrong = [k for k, v in self.output.items() if isinstance(v, Tensor) and not alike(again[k], v)]
+        return f"the model's {wrong[0]} changes when what lies below is not run again" if wrong else ""
 
 
 def cut_out(batch: Batch, site: Site, removed: Bool[Tensor, "b n"]) -> Batch:
