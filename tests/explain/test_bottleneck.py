@@ -38,7 +38,7 @@ def test_capacity_is_never_negative_and_grows_with_signal_and_gate(signal, alpha
 def test_capacity_and_noise_equal_the_official_program(shared):
     case = {k: torch.from_numpy(v) for k, v in np.load(shared / "reference/text/iba_unit.npz").items()}
     statistics = Statistics(case["mean"], case["std"])
-    seen = noised(case["x"], statistics, case["alpha"], case["eps"], least=math.exp(-5))
+    seen = noised(case["x"], statistics, case["alpha"].sigmoid(), case["eps"], least=math.exp(-5))
     torch.testing.assert_close(seen, case["t"], rtol=1e-5, atol=1e-5)
     signal = (case["x"] - case["mean"]) / case["std"]
     torch.testing.assert_close(capacity(signal, case["alpha"]), case["capacity"], rtol=1e-5, atol=1e-5)
@@ -56,9 +56,9 @@ def test_capacity_and_noise_equal_the_official_program(shared):
 def test_an_open_gate_passes_the_units_and_a_shut_one_the_mean():
     units, noise = torch.randn(2, 3, 4), torch.randn(2, 3, 4)
     statistics = Statistics(torch.randn(4), torch.rand(4) + 0.1)
-    torch.testing.assert_close(noised(units, statistics, INFINITE.expand_as(units), noise), units)
+    torch.testing.assert_close(noised(units, statistics, INFINITE.expand_as(units).sigmoid(), noise), units)
     still = Statistics(statistics.mean, torch.full((4,), 1e-12))
-    torch.testing.assert_close(noised(units, still, -INFINITE.expand_as(units), noise), statistics.mean.expand_as(units))
+    torch.testing.assert_close(noised(units, still, -INFINITE.expand_as(units).sigmoid(), noise), statistics.mean.expand_as(units))
 
 
 @pytest.mark.parametrize("site", ["input", "encoder"])
@@ -78,7 +78,7 @@ def test_chunks_of_copies_change_no_relevance():
     task = Pictures()
     probe = ask(task, task.collate(pictures()), "body")
     statistics = of_sample(probe.units, probe.present)
-    few, many = (bottleneck(probe, statistics, Settings(rows=rows)).relevance for rows in (1, 100))
+    few, many = (bottleneck(dataclasses.replace(probe, rows=rows), statistics).relevance for rows in (1, 100))
     torch.testing.assert_close(few, many, rtol=1e-3, atol=1e-4)
 
 

@@ -4,7 +4,9 @@ Source: Schulz et al. 2020; Jiang et al. 2020 for transformers. Differs: statist
 spread floored, KL in log-space, mean over real units only, read after the last update; beta to match.
 """
 
+import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from einops import rearrange, reduce
@@ -14,9 +16,10 @@ from torch.nn import functional as F
 
 from pellucid.explain.attribution import Attribution, Statistics, example_mean
 from pellucid.explain.draw import Draw
-from pellucid.explain.probe import Probe
+from pellucid.explain.probe import Probe, in_chunks
 
 STD_FLOOR = 0.01
+OFFICIAL_STD = 1e-5**0.5  # what the official estimator gives for a single sentence, whatever its features
 OPEN_GATE = 5.0  # where every gate starts: sigmoid(5) lets 99.3% through
 
 
@@ -78,26 +81,68 @@ def of_unit(units: Float[Tensor, "b n d"]) -> Statistics:
     return Statistics(torch.zeros_like(units[0, 0]), torch.ones_like(units[0, 0]), "unit")
 
 
+def official(before: Float[Tensor, "b n d"]) -> Statistics:
+    """What the official program measures against: the features one layer too early, and one deviation for all.
+
+    Args:
+        before: what goes into the layer whose output is explained.
+    """
+    return Statistics(before, torch.full_like(before, OFFICIAL_STD), "official")
+
+
 @dataclass(frozen=True)
 class Settings:
     """How a bottleneck is fitted.
 
     Args:
-        beta: price of a nat, averaged over units and features; 1e-3 to 0.1 are useful with calibrated statistics.
+        beta: price of a nat; 1e-3 to 0.1 are useful on the mean with calibrated statistics.
+        beta_on: the `mean` over the features of all gated units, or their `sum` (as vision's beta/k).
         steps: Adam updates; many more drive everything to the floor.
         copies: draws of noise per update.
         lr: Adam's rate; at 1 the gate moves by about 1 per update.
-        rows: noisy copies of examples in one pass; bounds memory, changes no result.
+        gates: one per `feature` of a unit, or one per `unit`.
+        special: units in no word ([CLS], [SEP]): `treat` as all others, leave `clean` of noise, or noise but `hide` their relevance.
+        read: nats `after` the last update, or `before` it, as the official program does.
+        unit: of the relevance.
+        smooth: standard deviation, in units of the site's grid, of a Gaussian over the gates; 0 does not smooth.
+        stop_within: an example stops moving once its loss is within so many nats of the loss without noise and its capacity
+            changes by less than 1%; None takes all steps.
+        least: smallest share of noise. Differs: the official program clamps it to e^-5, so that even an open gate is noisy.
     """
 
     beta: float = 0.01
+    beta_on: Literal["mean", "sum"] = "mean"
     steps: int = 10
     copies: int = 10
     lr: float = 1.0
-    rows: int = 64
+    gates: Literal["feature", "unit"] = "feature"
+    special: Literal["treat", "clean", "hide"] = "treat"
+    read: Literal["after", "before"] = "after"
+    unit: Literal["nats", "bits"] = "nats"
+    smooth: float = 0.0
+    stop_within: float | None = None
+    least: float = 0.0
 
 
 DEFAULT = Settings()
+OFFICIAL = Settings(beta=1e-5, read="before", least=math.exp(-5))
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted bottleneck.
+
+    Args:
+        alpha: logits of the gates.
+        nats: capacity of each feature; 0 where there is no gate.
+        losses: minus the score, the mean over copies, before each update.
+        prices: capacity before each update, as beta weighs it.
+    """
+
+    alpha: Float[Tensor, "b n g"]
+    nats: Float[Tensor, "b n d"]
+    losses: Float[Tensor, "t b"]
+    prices: Float[Tensor, "t b"]
 
 
 def capacity(signal: Float[Tensor, "*shape"], alpha: Float[Tensor, "*#shape"]) -> Float[Tensor, "*shape"]:
@@ -107,63 +152,134 @@ def capacity(signal: Float[Tensor, "*shape"], alpha: Float[Tensor, "*#shape"]) -
         signal: the units in standard deviations from the mean (r).
         alpha: the gate's logit; lambda is its sigmoid. Any size is safe: ln(1 - lambda) = -softplus(alpha).
     """
-    keep = alpha.sigmoid()
-    return (0.5 * (keep * keep - 2 * keep + (keep * signal).square()) + F.softplus(alpha)).clamp_min(0.0)
+    return _nats(signal, alpha.sigmoid(), F.softplus(alpha))
+
+
+def _nats(signal: Tensor, keep: Tensor, minus_log_drop: Tensor) -> Tensor:
+    return (0.5 * (keep * keep - 2 * keep + (keep * signal).square()) + minus_log_drop).clamp_min(0.0)
 
 
 def noised(
     units: Float[Tensor, "*k b n d"],
     statistics: Statistics,
-    alpha: Float[Tensor, "#b n d"],
+    keep: Float[Tensor, "#b n #d"],
     noise: Float[Tensor, "*k b n d"],
     least: float = 0.0,
 ) -> Float[Tensor, "*k b n d"]:
-    """The units with a share (1 - lambda) of each feature drowned in noise of its usual mean and spread.
-
-    Args:
-        least: smallest share of noise. Differs: the official program clamps it to e^-5, so that even an open gate is noisy.
-    """
-    keep, mean, std = alpha.sigmoid(), statistics.mean.to(units), statistics.std.to(units)
+    """The units with a share (1 - keep) of each feature drowned in noise of its usual mean and spread, at least a share `least`."""
+    mean, std = statistics.mean.to(units), statistics.std.to(units)
     return mean + std * (keep * ((units - mean) / std) + (1 - keep).clamp_min(least) * noise)
 
 
 def bottleneck(probe: Probe, statistics: Statistics, settings: Settings = DEFAULT, seed: int = 0) -> Attribution:
-    """Nats of each unit that must pass for the score to stay high; never negative, 0 for padding.
+    """Nats (or bits) of each unit that must pass for the score to stay high; never negative, 0 for padding.
 
-    Every example has gates and noise of its own, so it gets the same relevance in any batch; Adam works element by element.
     The gates maximise `score`: for a log-probability this is the paper's cross-entropy to the answer.
     """
-    units, present = probe.units.detach(), probe.present
+    nats = reduce(fit(probe, statistics, settings, seed).nats, "b n d -> b n", "sum")
+    shown = gated(probe, "clean") if settings.special == "hide" else probe.present
+    relevance = nats.masked_fill(~shown, 0.0) / (math.log(2) if settings.unit == "bits" else 1.0)
+    return Attribution(relevance, note=f"{settings.unit}, {statistics.kind} statistics, beta {settings.beta:g}")
+
+
+def fit(probe: Probe, statistics: Statistics, settings: Settings = DEFAULT, seed: int = 0) -> Fitted:
+    """The gates that keep the score high at the least capacity.
+
+    Every example has gates and noise of its own, so it gets the same ones in any batch; Adam works element by element.
+    """
+    units, has_gate = probe.units.detach(), gated(probe, settings.special)
     signal = (units - statistics.mean.to(units)) / statistics.std.to(units)
-    alpha = torch.full_like(units, OPEN_GATE, requires_grad=True)
-    adam = torch.optim.Adam([alpha], lr=settings.lr)
-    counts = present.sum(1)
-    draw = Draw(counts, seed)
+    alpha = torch.full_like(units if settings.gates == "feature" else units[..., :1], OPEN_GATE, requires_grad=True)
+    adam, draw = torch.optim.Adam([alpha], lr=settings.lr), Draw(probe.present.sum(1), seed)
+    stop = _Stop(probe, settings.stop_within)
+    losses, prices = [], []
+    nats = torch.zeros_like(units)
     for _ in range(settings.steps):
-        noise = draw.normal(settings.copies, present, units.shape[-1])
+        noise = draw.normal(settings.copies, probe.present, units.shape[-1])
         with torch.enable_grad():
-            price = _mean_nats(signal, alpha, present).sum()
-            alpha.grad = settings.beta * torch.autograd.grad(price, alpha)[0]
-        for some in noise.split(max(1, settings.rows // len(units))):
-            alpha.grad += _loss_gradient(probe, statistics, alpha, some) / settings.copies
+            keep, minus_log_drop = _gate(probe, alpha, settings.smooth)
+            nats = _nats(signal, keep, minus_log_drop).where(has_gate[..., None], 0.0)
+            price = _price(nats, has_gate, settings.beta_on)
+        loss, pull = _loss(probe, statistics, keep.detach(), noise, settings)
+        (alpha.grad,) = torch.autograd.grad([price, keep], [alpha], [torch.full_like(price, settings.beta), pull])
+        losses.append(loss)
+        prices.append(price.detach())
+        before = alpha.detach().clone()
         adam.step()
-    nats = reduce(capacity(signal, alpha.detach()), "b n d -> b n", "sum")
-    note = f"{statistics.kind} statistics, beta {settings.beta:g}"
-    return Attribution(nats.masked_fill(~present, 0.0), note=note)
+        if stop.rest(alpha, before, losses, prices):
+            break
+    with torch.no_grad():
+        if settings.read == "after":
+            nats = _nats(signal, *_gate(probe, alpha, settings.smooth)).where(has_gate[..., None], 0.0)
+        none = torch.zeros(0, len(units), device=units.device)
+        traces = (torch.stack(rows) if rows else none for rows in (losses, prices))
+        return Fitted(alpha.detach(), nats.detach(), *traces)
 
 
-def _mean_nats(signal: Float[Tensor, "b n d"], alpha: Float[Tensor, "b n d"], present: Bool[Tensor, "b n"]) -> Float[Tensor, " b"]:
-    """Capacity per example, the mean over the features of its real units."""
-    nats = reduce(capacity(signal, alpha), "b n d -> b n", "mean").where(present, 0.0)
-    return reduce(nats, "b n -> b", "sum") / present.sum(1).clamp_min(1)
+def gated(probe: Probe, special: str) -> Bool[Tensor, "b n"]:
+    """The units that have gates: all real ones, or only those in words where special units stay `clean`."""
+    return probe.present & (probe.groups >= 0) if special == "clean" and probe.groups is not None else probe.present
 
 
-def _loss_gradient(
-    probe: Probe, statistics: Statistics, alpha: Float[Tensor, "b n d"], noise: Float[Tensor, "k b n d"]
-) -> Float[Tensor, "b n d"]:
-    """Gradient of minus the score to the gates, summed over copies and examples; no parameter is touched."""
-    with torch.enable_grad():
-        units = probe.units.detach().expand_as(noise)
-        seen = noised(units, statistics, alpha, noise).where(probe.present[..., None], units)
-        lost = -probe.score(rearrange(seen, "k b n d -> (k b) n d")).sum()
-        return torch.autograd.grad(lost, alpha)[0]
+class _Stop:
+    """Holds still the examples whose fit has settled."""
+
+    def __init__(self, probe: Probe, within: float | None):
+        self.within, self.done = within, torch.zeros(len(probe.units), dtype=torch.bool, device=probe.units.device)
+        with torch.no_grad():
+            self.clean = None if within is None else -probe.score(probe.units)
+
+    def rest(self, alpha: Tensor, before: Tensor, losses: list[Tensor], prices: list[Tensor]) -> bool:
+        """Undoes the last update of settled examples; true when all have settled."""
+        if self.clean is None or self.within is None or len(prices) < 2:
+            return False
+        with torch.no_grad():
+            alpha.copy_(before.where(rearrange(self.done, "b -> b 1 1"), alpha))
+        settled = (prices[-1] - prices[-2]).abs() < 0.01 * prices[-2].abs()
+        self.done = self.done | (settled & (losses[-1] < self.clean + self.within))
+        return bool(self.done.all())
+
+
+def _gate(probe: Probe, alpha: Float[Tensor, "b n g"], smooth: float) -> tuple[Float[Tensor, "b n g"], Float[Tensor, "b n g"]]:
+    """lambda and -ln(1 - lambda)."""
+    if not smooth:
+        return alpha.sigmoid(), F.softplus(alpha)
+    drop = smoothed((-alpha).sigmoid(), probe.present, probe.grid or alpha.shape[1:2], smooth)
+    return 1 - drop, -drop.clamp_min(torch.finfo(drop.dtype).tiny).log()
+
+
+def smoothed(
+    values: Float[Tensor, "b n g"], present: Bool[Tensor, "b n"], grid: tuple[int, ...], deviation: float
+) -> Float[Tensor, "b n g"]:
+    """Gaussian mean over neighbours on the grid, of real units alone."""
+    weight = present[..., None].to(values)
+    both = torch.cat([values * weight, weight], -1).unflatten(1, grid)
+    for axis, size in enumerate(grid, start=1):
+        place = torch.arange(size, device=values.device, dtype=values.dtype)
+        near = (-(place - rearrange(place, "m -> m 1")).square() / (2 * deviation**2)).exp()
+        both = torch.tensordot(both, near, dims=([axis], [0])).movedim(-1, axis)
+    total, count = both.flatten(1, len(grid)).split([values.shape[-1], 1], -1)
+    return total / count.clamp_min(torch.finfo(values.dtype).tiny)
+
+
+def _price(nats: Float[Tensor, "b n d"], has_gate: Bool[Tensor, "b n"], on: str) -> Float[Tensor, " b"]:
+    """What beta weighs: capacity per example, the sum, or the mean over the features of its gated units."""
+    total = reduce(nats, "b n d -> b", "sum")
+    return total if on == "sum" else total / (has_gate.sum(1).clamp_min(1) * nats.shape[-1])
+
+
+def _loss(
+    probe: Probe, statistics: Statistics, keep: Float[Tensor, "b n g"], noise: Float[Tensor, "k b n d"], settings: Settings
+) -> tuple[Float[Tensor, " b"], Float[Tensor, "b n g"]]:
+    """Minus the score, the mean over copies, and its gradient to the gates; no parameter is touched."""
+    units, has_gate = probe.units.detach(), gated(probe, settings.special)
+
+    def some(noise: Float[Tensor, "k b n d"]) -> tuple[Tensor, Tensor]:
+        with torch.enable_grad():
+            here = keep.clone().requires_grad_()
+            seen = noised(units.expand_as(noise), statistics, here, noise, settings.least).where(has_gate[..., None], units)
+            scores = probe.score(rearrange(seen, "k b n d -> (k b) n d"))
+            return -reduce(scores.detach(), "(k b) -> b", "sum", b=len(units)), torch.autograd.grad(-scores.sum(), here)[0]
+
+    losses, pulls = zip(*in_chunks(some, noise, 1, max(1, probe.rows // len(units))), strict=True)
+    return sum(losses) / len(noise), sum(pulls) / len(noise)  # type: ignore[return-value]
