@@ -1,4 +1,4 @@
-"""Does the score fall where an explanation says it should? Words are replaced in order of relevance and the score watched."""
+"""Does the score fall where an explanation says it should? Words are removed in order of relevance and the score watched."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 from einops import rearrange, reduce
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from pellucid.explain.draw import Draw
-from pellucid.explain.perturb import scores_without
 from pellucid.explain.probe import Probe
-from pellucid.explain.words import by_player, player_counts, players
+from pellucid.explain.remove import Removal
+from pellucid.explain.words import by_player
 
 
 def short(value: float) -> float:
@@ -23,10 +23,10 @@ def short(value: float) -> float:
 
 @dataclass(frozen=True)
 class Curves:
-    """Scores of each example while its words (or units) are replaced by the baseline.
+    """Scores of each example while its words (or units) are removed.
 
     Args:
-        fractions: share of words replaced, 0 to 1.
+        fractions: share of words removed, 0 to 1.
         most_first: most relevant words first.
         least_first: least relevant words first.
         random: mean over random orders and the same orders backwards.
@@ -47,16 +47,35 @@ class Curves:
         rows = {name: value if name == "fractions" else value[i] for name, value in fields.items()}
         return {name: [short(v) for v in row.tolist()] if row.ndim else short(row.item()) for name, row in rows.items()}
 
+    def deletion(self) -> Float[Tensor, " b"]:
+        """Area under the score while the most relevant go first; smaller is better. Source: Petsiuk et al. 2018, RISE."""
+        return torch.trapezoid(self.most_first, self.fractions)
+
+    def insertion(self) -> Float[Tensor, " b"]:
+        """Area under the score while words come to an empty example, the most relevant first; larger is better.
+
+        Source: Petsiuk et al. 2018, RISE. What comes last is what goes first when the least relevant go first.
+        """
+        return torch.trapezoid(self.least_first, self.fractions)
+
 
 def on_scale(probe: Probe, unit: str) -> Probe:
     """The probe with scores as a person reads them: probabilities where the unit is "log-probability", else as they are."""
-    return dataclasses.replace(probe, score=lambda units: probe.score(units).exp()) if unit == "log-probability" else probe
+    if unit != "log-probability":
+        return probe
+    score, cut = probe.score, probe.cut
+
+    def cut_on_scale(removed: Bool[Tensor, "k b n"]) -> Float[Tensor, "k b"]:
+        assert cut is not None
+        return cut(removed).exp()
+
+    return dataclasses.replace(probe, score=lambda units: score(units).exp(), cut=cut and cut_on_scale)
 
 
 def degradation(
     probe: Probe,
     relevance: Float[Tensor, "b n"],
-    baseline: Float[Tensor, "b n d"],
+    baseline: Float[Tensor, "b n d"] | None,
     fractions: int = 10,
     seed: int = 0,
     random_orders: int = 5,
@@ -68,42 +87,39 @@ def degradation(
 def degradations(
     probe: Probe,
     relevances: Mapping[str, Float[Tensor, "b n"]],
-    baseline: Float[Tensor, "b n d"],
+    baseline: Float[Tensor, "b n d"] | None,
     fractions: int = 10,
     seed: int = 0,
     random_orders: int = 5,
 ) -> dict[str, Curves]:
     """Curves of each relevance, against the same random orders.
 
-    Words are replaced whole where the site has words; special tokens and padding stay. Equal relevance keeps reading order.
+    Words are removed whole where the site has words; special tokens and padding stay. Equal relevance keeps reading order.
 
     Args:
-        fractions: steps from nothing to everything replaced.
+        baseline: what replaces a word; None takes words out, the rest closing up.
+        fractions: steps from nothing to everything removed.
+    Raises:
+        BadUsage: no baseline at a site whose units cannot be taken out.
     """
-    owner = players(probe)
+    return curves(Removal(probe, baseline), relevances, fractions, seed, random_orders)
+
+
+def curves(
+    removal: Removal, relevances: Mapping[str, Float[Tensor, "b n"]], fractions: int = 10, seed: int = 0, random_orders: int = 5
+) -> dict[str, Curves]:
+    """As `degradations`, by a removal that other checks may share; all orders go through the model together."""
+    owner = removal.owner
     shares = torch.linspace(0, 1, fractions + 1, device=owner.device)
-    chance = Draw(player_counts(owner), seed).uniform(random_orders)  # b k p
-    orders = [key for draw in chance.unbind(1) for key in (draw, -draw)]
-    walks = torch.stack([_walk(probe, key, owner, shares, baseline) for key in orders])
+    gone = (rearrange(shares, "f -> f 1") * removal.counts).round().long()  # f b
+    chance = Draw(removal.counts, seed).uniform(random_orders)
+    strength = [by_player(relevance.detach(), owner) for relevance in relevances.values()]
+    keys = [sign * key for key in (*chance.unbind(1), *strength) for sign in (1, -1)]
+    walks = removal.walks(torch.stack(keys), gone)
     there, back = rearrange(walks, "(k two) b f -> two k b f", two=2)
-    random = reduce(walks, "k b f -> b f", "mean")
-    random_area = torch.trapezoid(reduce(back - there, "k b f -> b f", "mean"), shares)
-    curves = {}
-    for name, relevance in relevances.items():
-        strength = by_player(relevance.detach(), owner)
-        most = _walk(probe, -strength, owner, shares, baseline)
-        least = _walk(probe, strength, owner, shares, baseline)
-        curves[name] = Curves(shares, most, least, random, torch.trapezoid(least - most, shares), random_area)
-    return curves
-
-
-def _walk(
-    probe: Probe, key: Float[Tensor, "b p"], owner: Int[Tensor, "b n"], shares: Float[Tensor, " f"], baseline: Float[Tensor, "b n d"]
-) -> Float[Tensor, "b f"]:
-    """Scores while things are replaced in rising order of key."""
-    counts = player_counts(owner)
-    exists = torch.arange(key.shape[1], device=key.device) < rearrange(counts, "b -> b 1")
-    order = key.masked_fill(~exists, torch.inf).argsort(dim=-1, stable=True)
-    rank = torch.full_like(owner, owner.shape[1]) if not key.shape[1] else order.argsort(-1).gather(1, owner.clamp_min(0))
-    gone = (rearrange(shares, "f -> f 1 1") * rearrange(counts, "b -> b 1")).round()  # f b 1
-    return rearrange(scores_without(probe, (rank < gone) & (owner >= 0), baseline), "f b -> b f")
+    random = reduce(walks[: 2 * random_orders], "k b f -> b f", "mean")
+    random_area = torch.trapezoid(reduce((back - there)[:random_orders], "k b f -> b f", "mean"), shares)
+    found = {}
+    for name, least, most in zip(relevances, there[random_orders:], back[random_orders:], strict=True):
+        found[name] = Curves(shares, most, least, random, torch.trapezoid(least - most, shares), random_area)
+    return found
