@@ -1,46 +1,121 @@
-"""Gradient methods: completeness, agreement with captum, padding."""
+"""Gradient methods: completeness, worked values, draws that do not depend on the batch."""
 
-import captum.attr
+import dataclasses
+
 import pytest
 import torch
 
-from pellucid.explain.attribution import baseline, completeness_gap
-from pellucid.explain.gradient import gradient_x_input, integrated_gradients
-from pellucid.explain.probe import ask
+from pellucid.errors import BadUsage
+from pellucid.explain.attribution import Statistics, baseline, completeness_gap
+from pellucid.explain.gradient import expected_gradients, gradient, gradient_x_input, integrated_gradients, smoothgrad
+from pellucid.explain.probe import Probe, ask
 from toys import Pictures, Sentences, linear_probe, pictures, sentences
 
 
-@pytest.mark.parametrize("site", ["input", "encoder"])
-def test_integrated_gradients_equal_captums(site):
-    task = Sentences()
-    probe = ask(task, task.collate(sentences()), site)
-    start = baseline(probe)
-    ours = integrated_gradients(probe, start, steps=20)
-    theirs = captum.attr.IntegratedGradients(probe.score).attribute(probe.units, start, n_steps=20, method="riemann_middle")
-    torch.testing.assert_close(ours.relevance, theirs.sum(-1), rtol=1e-4, atol=1e-4)
+def squares() -> Probe:
+    """The score is the sum of squares of three units of two numbers."""
+    units = torch.tensor([[[1.0, -2.0], [3.0, 0.0], [0.5, 0.5]]])
+    return dataclasses.replace(linear_probe(torch.ones(3, 2), units), score=lambda features: features.square().sum((1, 2)))
 
 
-def test_gradient_x_input_equals_captums():
+@pytest.mark.parametrize(
+    ("reading", "expected"),
+    [("norm", [20**0.5, 6.0, 2**0.5]), ("absolute", [6.0, 6.0, 2.0]), ("largest", [4.0, 6.0, 1.0]), ("signed", [-2.0, 6.0, 2.0])],
+)
+def test_a_gradient_is_read_in_four_ways(reading, expected):
+    torch.testing.assert_close(gradient(squares(), reading).relevance, torch.tensor([expected]))  # the gradient is twice the units
+
+
+def test_smoothgrad_of_a_linear_model_is_its_gradient():
+    weights = torch.randn(4, 3)
+    probe = linear_probe(weights, torch.randn(2, 4, 3))
+    found = smoothgrad(probe, Statistics(torch.zeros(3), torch.ones(3)), 5, reading="signed")
+    torch.testing.assert_close(found.relevance, weights.sum(-1).expand(2, 4))
+
+
+def test_smoothgrad_smooths_a_kink_over_the_width_of_its_noise():
+    """Of |x| with noise of deviation s the mean slope at x is 2 Phi(x / s) - 1."""
+    probe = dataclasses.replace(linear_probe(torch.ones(1, 1), torch.full((1, 1, 1), 0.3)), score=lambda x: x.abs().sum((1, 2)))
+    found = smoothgrad(probe, Statistics(torch.zeros(1), torch.full((1,), 2.0)), 4000, noise=0.25, reading="signed")
+    expected = 2 * torch.distributions.Normal(0.0, 0.5).cdf(torch.tensor(0.3)) - 1
+    torch.testing.assert_close(found.relevance[0, 0], expected, rtol=0, atol=0.05)
+
+
+def test_expected_gradients_of_squares_by_hand():
+    """One unit at 2, baselines normal about 1 with deviation 1/2: the mean change of x^2 is 4 - (1 + 1/4)."""
+    probe = dataclasses.replace(linear_probe(torch.ones(1, 1), torch.full((1, 1, 1), 2.0)), score=lambda x: x.square().sum((1, 2)))
+    found = expected_gradients(probe, Statistics(torch.ones(1), torch.full((1,), 0.5)), 4000)
+    assert found.relevance.item() == pytest.approx(2.75, abs=0.05)
+    assert abs(found.gap.item()) < 0.02
+
+
+def test_expected_gradients_from_one_reference_are_integrated_gradients():
     task = Pictures()
     probe = ask(task, task.collate(pictures()), "body")
-    theirs = captum.attr.InputXGradient(probe.score).attribute(probe.units.clone().requires_grad_())
-    torch.testing.assert_close(gradient_x_input(probe).relevance, theirs.sum(-1))
+    unit = torch.randn(probe.units.shape[-1])
+    whole = integrated_gradients(probe, unit.expand_as(probe.units), 128)
+    for references in (unit[None], unit.expand(2, *probe.units.shape[1:])):
+        found = expected_gradients(probe, references, 256)
+        torch.testing.assert_close(found.relevance, whole.relevance, rtol=0.02, atol=2e-3 * whole.relevance.abs().max().item())
+
+
+def test_references_are_drawn_evenly_from_a_pool():
+    probe = linear_probe(torch.ones(3, 1), torch.zeros(1, 3, 1))
+    found = expected_gradients(probe, torch.tensor([[-1.0], [-3.0]]), 2000)  # each unit: 0 less -1 or -3
+    torch.testing.assert_close(found.relevance, torch.full((1, 3), 2.0), rtol=0.05, atol=0)
+
+
+def test_references_that_do_not_fit_are_refused():
+    probe = linear_probe(torch.ones(3, 1), torch.zeros(1, 3, 1))
+    with pytest.raises(BadUsage, match=r"references of shape \(2, 4, 1\) do not fit"):
+        expected_gradients(probe, torch.zeros(2, 4, 1))
 
 
 @pytest.mark.parametrize("site", ["input", "body"])
-def test_integrated_gradients_sum_to_the_change_of_score(site):
+@pytest.mark.parametrize("rule", ["midpoint", "gausslegendre"])
+def test_integrated_gradients_sum_to_the_change_of_score(site, rule):
     task = Pictures()
     probe = ask(task, task.collate(pictures()), site)
-    found = integrated_gradients(probe, baseline(probe))
+    found = integrated_gradients(probe, baseline(probe), rule=rule)
     assert found.gap.abs().max() < 0.02
 
 
-def test_chunks_of_steps_change_no_relevance():
-    task = Pictures()
-    probe = ask(task, task.collate(pictures()), "body")
-    start = baseline(probe)
-    one, all_at_once = (integrated_gradients(probe, start, 12, rows).relevance for rows in (1, 100))
-    torch.testing.assert_close(one, all_at_once)
+def test_gauss_legendre_is_exact_on_a_polynomial_where_midpoints_are_not():
+    """Of x^4 at 1 the gradient 4 x^3 needs two places and no more."""
+    probe = dataclasses.replace(linear_probe(torch.ones(1, 1), torch.ones(1, 1, 1)), score=lambda x: x.pow(4).sum((1, 2)))
+    gauss, middle = (integrated_gradients(probe, 0 * probe.units, 2, rule) for rule in ("gausslegendre", "midpoint"))
+    assert gauss.relevance.item() == pytest.approx(1.0, abs=1e-6)
+    assert middle.relevance.item() == pytest.approx((4 / 64 + 4 * 27 / 64) / 2)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        lambda probe, some: integrated_gradients(probe, baseline(probe), 12),
+        lambda probe, some: expected_gradients(probe, some, 12),
+        lambda probe, some: smoothgrad(probe, some, 12),
+    ],
+    ids=["integrated", "expected", "smooth"],
+)
+def test_the_size_of_a_pass_changes_no_relevance(method):
+    task = Sentences()
+    batch = task.collate(sentences())
+    some = Statistics(torch.zeros(8), torch.ones(8))
+    one, all_at_once = (method(ask(task, batch, rows=rows), some).relevance for rows in (1, 100))
+    torch.testing.assert_close(one, all_at_once, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        (lambda p: integrated_gradients(p, p.units, 0), "0 steps"),
+        (lambda p: smoothgrad(p, Statistics(torch.zeros(1), torch.ones(1)), 0), "0 samples"),
+        (lambda p: expected_gradients(p, Statistics(torch.zeros(1), torch.ones(1)), 0), "0 samples"),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(method, message):
+    with pytest.raises(BadUsage, match=message):
+        method(linear_probe(torch.ones(1, 1), torch.ones(1, 1, 1)))
 
 
 def test_the_gap_says_what_share_is_missing():

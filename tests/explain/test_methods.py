@@ -1,5 +1,6 @@
-"""The table of methods: one call for all, listed without loading torch."""
+"""The table of methods: one call for all, settings by name, listed without loading torch."""
 
+import dataclasses
 import subprocess
 import sys
 
@@ -9,9 +10,20 @@ import torch
 from pellucid.errors import BadUsage
 from pellucid.explain import catalog
 from pellucid.explain.attribution import Statistics, baseline
-from pellucid.explain.methods import METHODS
-from pellucid.explain.probe import ask
-from toys import Pictures, Sentences, pictures, sentences
+from pellucid.explain.gradient import integrated_gradients
+from pellucid.explain.methods import METHODS, configured, options_of
+from pellucid.explain.perturb import occlusion
+from pellucid.explain.probe import Attention, Probe, ask
+from toys import Pictures, Sentences, linear_probe, pictures, sentences
+
+COMPLETE = {"integrated_gradients", "expected_gradients", "kernel_shap"}
+
+
+def asked(task, examples, site) -> Probe:
+    """The task's probe, with an attention that looks at every real unit alike."""
+    probe = ask(task, task.collate(examples), site)
+    even = probe.present / probe.present.sum(1, keepdim=True)
+    return dataclasses.replace(probe, attention=lambda: Attention(even[None, :, None, None].expand(2, -1, 1, even.shape[1], -1), even))
 
 
 def test_the_catalog_lists_every_method_without_torch():
@@ -26,13 +38,55 @@ def test_the_catalog_lists_every_method_without_torch():
 )
 def test_every_method_explains_every_layout_the_same_alone_and_in_a_batch(name, task, examples, site):
     rows = examples()
-    probe, alone = (ask(task, task.collate(some), site) for some in (rows, rows[1:2]))
+    probe, alone = (asked(task, some, site) for some in (rows, rows[1:2]))
     statistics = Statistics(torch.zeros(probe.units.shape[-1]), torch.ones(probe.units.shape[-1]))
     found, single = METHODS[name](probe, statistics, 0), METHODS[name](alone, statistics, 0)
     assert found.relevance.shape == probe.present.shape and found.relevance.isfinite().all()
     assert (found.relevance[~probe.present] == 0).all()
     torch.testing.assert_close(found.relevance[1][probe.present[1]], single.relevance[0], rtol=1e-3, atol=1e-4)
-    assert (found.gap is not None) == (name == "integrated_gradients")
+    assert (found.gap is not None) == (name in COMPLETE)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_setting_can_be_told_as_text(name):
+    probe = linear_probe(torch.ones(3, 2), torch.ones(2, 3, 2))
+    probe = dataclasses.replace(probe, attention=lambda: Attention(torch.full((1, 2, 1, 3, 3), 1 / 3), torch.full((2, 3), 1 / 3)))
+    told = {option: ",".join(map(str, v)) if isinstance(v, tuple) else str(v) for option, v in options_of(name).items()}
+    statistics = Statistics(torch.zeros(2), torch.ones(2))
+    expected, found = METHODS[name](probe, statistics, 0), configured(name, told)(probe, statistics, 0)
+    assert found.relevance.tolist() == expected.relevance.tolist()
+
+
+def test_settings_reach_the_method():
+    task = Pictures()
+    probe = ask(task, task.collate(pictures()), "body")
+    found = configured("integrated_gradients", {"baseline": "zero", "steps": "3", "rule": "gausslegendre"})(probe, None, 0)
+    expected = integrated_gradients(probe, torch.zeros_like(probe.units), 3, "gausslegendre")
+    assert found.relevance.tolist() == expected.relevance.tolist() and found.note == "3 steps, gausslegendre"
+    found = configured("occlusion", {"window": "2,1", "stride": "1"})(probe, None, 0)
+    assert found.relevance.tolist() == occlusion(probe, baseline(probe), (2, 1), (1,)).relevance.tolist()
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("ocllusion", {}, "no method 'ocllusion'; did you mean 'occlusion'"),
+        ("lime", {"sample": "3"}, "lime has no option 'sample'; did you mean 'samples'"),
+        ("gradient_x_input", {"steps": "3"}, "gradient_x_input has no option 'steps'; it has none"),
+        ("lime", {"samples": "many"}, "lime.samples=many: expected int"),
+        ("integrated_gradients", {"baseline": "cut"}, "integrated_gradients.baseline=cut; there are mean, zero"),
+        ("gradient", {"reading": "sign"}, "gradient.reading=sign; did you mean 'signed'"),
+    ],
+)
+def test_a_wrong_setting_is_refused_with_what_there_is(name, options, message):
+    with pytest.raises(BadUsage, match=message):
+        configured(name, options)
+
+
+def test_a_tasks_words_are_cut_out_where_the_site_can():
+    probe = linear_probe(torch.ones(2, 1), torch.ones(1, 2, 1))
+    with pytest.raises(BadUsage, match="cannot be cut out"):
+        configured("lime", {"baseline": "cut"})(probe, None, 0)
 
 
 def test_an_unknown_baseline_names_those_there_are():

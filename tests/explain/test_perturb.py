@@ -1,16 +1,22 @@
-"""Occlusion, LIME and chance: by hand, and on models whose answer is known."""
+"""Occlusion and chance: by hand, and on models whose answer is known."""
 
-import math
+import dataclasses
 
-import numpy as np
 import pytest
 import torch
 
+from pellucid.errors import BadUsage
 from pellucid.explain.attribution import baseline
-from pellucid.explain.perturb import RIDGE, _masks, _nearness, _ridge, lime, occlusion, random, scores_without
+from pellucid.explain.perturb import occlusion, random, scores_without
 from pellucid.explain.probe import ask
 from pellucid.explain.words import by_player, players
 from toys import Pictures, Sentences, linear_probe, pictures, sentences
+
+
+def on_grid(weights, grid, present=None):
+    """A linear probe over a grid of units that are all 1."""
+    units = torch.ones(1, weights.numel(), 1)
+    return dataclasses.replace(linear_probe(weights.reshape(-1, 1), units, present), grid=grid)
 
 
 def test_occlusion_by_hand():
@@ -27,6 +33,55 @@ def test_occlusion_removes_a_word_whole_and_shares_its_loss():
     assert occlusion(probe, torch.zeros_like(units)).relevance.tolist() == [[0.0, 4.0, 4.0, 7.0]]
 
 
+def test_a_window_slides_over_words_and_each_gets_the_mean_of_its_windows():
+    units = torch.tensor([[[9.0], [1.0], [3.0], [5.0], [7.0]]])
+    groups = torch.tensor([[-1, 0, 0, 1, 2]])  # words that weigh 4, 5, 7
+    probe = linear_probe(torch.ones(5, 1), units, groups=groups)
+    found = occlusion(probe, torch.zeros_like(units), window=(2,))  # windows lose 9 and 12
+    assert found.relevance.tolist() == [[0.0, 4.5, 4.5, 10.5, 12.0]]
+
+
+def test_the_last_window_is_cut_off_at_the_end():
+    probe = linear_probe(torch.tensor([[1.0], [2.0], [4.0], [8.0], [16.0]]), torch.ones(1, 5, 1))
+    found = occlusion(probe, torch.zeros(1, 5, 1), window=(3,), stride=(3,))
+    assert found.relevance.tolist() == [[7.0, 7.0, 7.0, 24.0, 24.0]]
+
+
+def test_a_window_slides_over_a_grid():
+    weights = torch.tensor([[1.0, 2.0, 4.0], [8.0, 16.0, 32.0]])
+    found = occlusion(on_grid(weights, (2, 3)), torch.zeros(1, 6, 1), window=(2, 2))  # two windows: 27 and 54
+    assert found.relevance.tolist() == [[27.0, 40.5, 54.0, 27.0, 40.5, 54.0]]
+    one = occlusion(on_grid(weights, (2, 3)), torch.zeros(1, 6, 1))
+    assert one.relevance.tolist() == weights.reshape(1, 6).tolist()
+
+
+def test_windows_of_a_padded_picture_are_those_of_the_picture():
+    weights = torch.tensor([[1.0, 2.0, 4.0], [8.0, 16.0, 32.0], [3.0, 5.0, 7.0]])
+    padded, present = torch.nn.functional.pad(weights, (0, 2, 0, 1), value=99.0), torch.zeros(4, 5, dtype=torch.bool)
+    present[:3, :3] = True
+    settings = {"window": (2,), "stride": (2,)}
+    alone = occlusion(on_grid(weights, (3, 3)), torch.zeros(1, 9, 1), **settings).relevance.reshape(3, 3)
+    found = occlusion(on_grid(padded, (4, 5), present.reshape(1, -1)), torch.zeros(1, 20, 1), **settings).relevance.reshape(4, 5)
+    assert found[:3, :3].tolist() == alone.tolist() and found.sum() == alone.sum()
+
+
+def test_what_cannot_be_cut_is_refused_and_what_can_is():
+    probe = linear_probe(torch.tensor([[1.0], [2.0]]), torch.ones(1, 2, 1))
+    with pytest.raises(BadUsage, match="cannot be cut out at this site; replace them by a baseline"):
+        occlusion(probe, None)
+    shorter = dataclasses.replace(probe, cut=lambda removed: (~removed * torch.tensor([10.0, 20.0])).sum(-1))
+    assert occlusion(shorter, None).relevance.tolist() == [[3.0 - 20.0, 3.0 - 10.0]]
+
+
+@pytest.mark.parametrize(
+    ("window", "stride", "message"),
+    [((2, 2, 2), (1,), "this site has 2 axes"), ((0,), (1,), "at least 1"), ((2,), (3,), "larger than the window")],
+)
+def test_windows_that_do_not_fit_are_refused(window, stride, message):
+    with pytest.raises(BadUsage, match=message):
+        occlusion(on_grid(torch.ones(2, 2), (2, 2)), torch.zeros(1, 4, 1), window, stride)
+
+
 def test_occlusion_at_a_site_replaces_only_that_unit():
     task = Pictures()
     probe = ask(task, task.collate(pictures()), "body")
@@ -37,47 +92,8 @@ def test_occlusion_at_a_site_replaces_only_that_unit():
     torch.testing.assert_close(occlusion(probe, start).relevance[:, 2], expected)
 
 
-def test_lime_recovers_the_weights_of_a_linear_model():
-    weights = torch.tensor([[4.0], [-3.0], [2.0], [-1.0], [0.0], [0.5]])
-    probe = linear_probe(weights, torch.ones(1, 6, 1))
-    found = lime(probe, torch.zeros(1, 6, 1)).relevance[0]
-    torch.testing.assert_close(found, weights[:, 0], rtol=0.01, atol=0.01)  # the ridge shrinks a little
-    assert found.argsort().tolist() == weights[:, 0].argsort().tolist()
-
-
-def test_lime_removes_words_whole_and_leaves_special_tokens():
-    groups = torch.tensor([[-1, 0, 0, 1]])
-    probe = linear_probe(torch.tensor([[50.0], [1.0], [2.0], [4.0]]), torch.ones(1, 4, 1), groups=groups)
-    found = lime(probe, torch.zeros(1, 4, 1)).relevance[0]
-    torch.testing.assert_close(found, torch.tensor([0.0, 1.5, 1.5, 4.0]), rtol=0.02, atol=0.02)
-
-
-def test_limes_fit_equals_least_squares_with_ridge_rows():
-    """A ridge is least squares with one more row per weight; the intercept has none."""
-    masks = _masks(torch.tensor([5]), 40, 0)[0].double()
-    scores, nearness = torch.randn(40, dtype=torch.float64), torch.rand(40, dtype=torch.float64)
-    rows = np.hstack([masks, np.ones((40, 1))]) * nearness.sqrt()[:, None].numpy()
-    rows = np.vstack([rows, np.sqrt(RIDGE) * np.eye(5, 6)])
-    wanted = np.concatenate([scores * nearness.sqrt(), np.zeros(5)])
-    expected = np.linalg.lstsq(rows, wanted, rcond=None)[0][:5]
-    np.testing.assert_allclose(_ridge(masks[None], scores[None], nearness[None])[0], expected, rtol=1e-9)
-
-
-def test_nearness_by_hand():
-    kept = torch.tensor([[[True, True, True, True], [False, False, False, True]]])  # cosine distance 0, 1 - 1/2
-    assert _nearness(kept, torch.tensor([4]))[0].tolist() == pytest.approx([1.0, math.exp(-2)])
-
-
-def test_masks_keep_all_first_and_then_lose_at_least_one():
-    masks = _masks(torch.tensor([3, 5]), 200, 0)
-    assert masks[:, 0].all() and masks[0, :, 3:].all()
-    lost = (~masks[:, 1:]).sum(-1)
-    assert lost[0].unique().tolist() == [1, 2, 3]
-    assert lost[1].unique().tolist() == [1, 2, 3, 4, 5]
-
-
-@pytest.mark.parametrize("method", [lime, occlusion, lambda probe, start: random(probe, 3)], ids=["lime", "occlusion", "random"])
-def test_padding_and_special_tokens_are_never_relevant(method):
+@pytest.mark.parametrize("method", [occlusion, lambda probe, start: random(probe, 3)], ids=["occlusion", "random"])
+def test_padding_and_special_tokens_are_never_removed(method):
     task = Sentences()
     probe = ask(task, task.collate(sentences()))
     assert (~probe.present).any()
@@ -95,15 +111,16 @@ def test_random_gives_an_example_the_same_numbers_in_any_batch():
     assert values.max() <= 1
 
 
-def test_an_example_without_words_gets_no_relevance():
+def test_an_example_without_words_gets_no_number():
     probe = linear_probe(torch.ones(2, 1), torch.ones(2, 2, 1), groups=torch.full((2, 2), -1))
-    for found in (lime(probe, 0 * probe.units), occlusion(probe, 0 * probe.units), random(probe)):
+    for found in (occlusion(probe, 0 * probe.units), random(probe)):
         assert found.relevance.tolist() == [[0.0, 0.0], [0.0, 0.0]]
 
 
-def test_chunks_change_no_score():
+def test_chunks_change_no_score_of_a_removal():
     task = Pictures()
-    probe = ask(task, task.collate(pictures()), "body")
-    removed = torch.rand(7, *probe.present.shape) < 0.5
-    start = baseline(probe)
-    torch.testing.assert_close(scores_without(probe, removed, start, rows=1), scores_without(probe, removed, start, rows=99))
+    batch = task.collate(pictures())
+    one, all_at_once = (ask(task, batch, "body", rows=rows) for rows in (1, 99))
+    removed = torch.rand(7, *one.present.shape) < 0.5
+    start = baseline(one)
+    torch.testing.assert_close(scores_without(one, removed, start), scores_without(all_at_once, removed, start))

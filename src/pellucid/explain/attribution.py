@@ -76,6 +76,9 @@ def hold_padding(probe: Probe, units: Float[Tensor, "b n d"]) -> Float[Tensor, "
 @torch.no_grad()
 def completeness_gap(probe: Probe, relevance: Float[Tensor, "b n"], start: Float[Tensor, "b n d"]) -> Float[Tensor, " b"]:
     """Share of the change of score from `start` that relevance has too much (positive) or misses (negative)."""
-    change = probe.score(probe.units) - probe.score(start)
-    error = reduce(relevance, "b n -> b", "sum") - change
-    return error / change.where(change.abs() > 1e-6, 1e-6)  # no change at all: the error itself, in millionths
+    return relative_gap(relevance, probe.score(probe.units) - probe.score(start))
+
+
+def relative_gap(relevance: Float[Tensor, "b n"], change: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+    """What relevance sums to less the change, as a share of it; no change at all: the error itself, in millionths."""
+    return (reduce(relevance, "b n -> b", "sum") - change) / change.where(change.abs() > 1e-6, 1e-6)

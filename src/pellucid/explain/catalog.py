@@ -2,9 +2,14 @@
 
 METHODS: dict[str, str] = {
     "iba": "nats of each unit that must pass a noisy bottleneck for the answer to stay (Schulz 2020, Jiang 2020); never negative",
-    "integrated_gradients": "mean gradient on the way from a baseline, times the way; sums to the change of score (Sundararajan 2017)",
+    "gradient": "how fast the score moves with each unit (Simonyan 2014); never negative unless read as signed",
     "gradient_x_input": "gradient of the score times the units; the cheapest, right for linear models",
-    "occlusion": "score lost when one word or unit at a time becomes the baseline; needs no gradient",
+    "integrated_gradients": "mean gradient on the way from a baseline, times the way; sums to the change of score (Sundararajan 2017)",
+    "expected_gradients": "integrated gradients averaged over many baselines (Erion 2021); sums to the change from their mean score",
+    "smoothgrad": "mean gradient over copies with noise (Smilkov 2017)",
+    "occlusion": "score lost when one word, or a sliding window, is removed (Zeiler 2014); needs no gradient",
     "lime": "linear model of the score fitted to random removals (Ribeiro 2016); needs no gradient",
+    "kernel_shap": "Shapley values of words, sums to the change of score, exact for few (Lundberg 2017); needs no gradient",
+    "attention_rollout": "attention followed through all layers (Abnar 2020), for models that offer it; the same for every answer",
     "random": "uniform numbers; what every other method must beat",
 }

@@ -1,44 +1,171 @@
 """Methods that follow the gradient of the score to the units."""
 
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
 import torch
-from einops import rearrange, reduce
+from einops import einsum, rearrange, reduce
 from jaxtyping import Float
 from torch import Tensor
 
-from pellucid.explain.attribution import Attribution, completeness_gap, hold_padding
-from pellucid.explain.probe import Probe, in_chunks
+from pellucid.errors import BadUsage
+from pellucid.explain.attribution import Attribution, Statistics, completeness_gap, hold_padding, relative_gap
+from pellucid.explain.draw import Draw
+from pellucid.explain.probe import Probe
+
+Reading = Literal["norm", "absolute", "largest", "signed"]
+Rule = Literal["midpoint", "gausslegendre"]
+References = Statistics | Float[Tensor, "r *n d"]
 
 
 def score_gradient(probe: Probe, units: Float[Tensor, "kb n d"]) -> tuple[Float[Tensor, " kb"], Float[Tensor, "kb n d"]]:
     """Each copy's score and its gradient to the copy's own units; `probe.rows` go through the model at a time."""
-
-    def differentiate(part: Float[Tensor, "some n d"]) -> tuple[Tensor, Tensor]:
+    b = len(probe.units)
+    scores, gradients = [], []
+    for part in units.split(max(1, probe.rows // b) * b):
         with torch.enable_grad():
             here = part.detach().requires_grad_()
             found = probe.score(here)
-            return found.detach(), torch.autograd.grad(found.sum(), here)[0]
-
-    scores, gradients = zip(*in_chunks(differentiate, units, len(probe.units), probe.rows), strict=True)
+            gradients.append(torch.autograd.grad(found.sum(), here)[0])
+        scores.append(found.detach())
     return torch.cat(scores), torch.cat(gradients)
 
 
-def integrated_gradients(probe: Probe, baseline: Float[Tensor, "b n d"], steps: int = 64) -> Attribution:
-    """Mean gradient on the straight way from the baseline, times that way; sums to the change of score.
+def gradient(probe: Probe, reading: Reading = "norm") -> Attribution:
+    """How fast the score moves with each unit.
 
-    Source: Sundararajan et al. 2017, midpoint rule.
+    Args:
+        reading: one number of a unit's many: "norm" is their length, "absolute" the sum and "largest" the largest of their sizes,
+            "signed" their sum.
+    Source: Simonyan et al. 2014, who take the largest.
     """
-    start = hold_padding(probe, baseline)
-    way, total = probe.units - start, torch.zeros_like(probe.units)
-    places = (torch.arange(steps, device=way.device) + 0.5) / steps
-    for some in places.split(max(1, probe.rows // len(way))):
-        points = start + rearrange(some, "k -> k 1 1 1") * way  # k b n d
-        _, gradient = score_gradient(probe, rearrange(points, "k b n d -> (k b) n d"))
-        total += reduce(gradient, "(k b) n d -> b n d", "sum", k=len(some))
-    relevance = reduce(way * total / steps, "b n d -> b n", "sum").masked_fill(~probe.present, 0.0)
-    return Attribution(relevance, completeness_gap(probe, relevance, start), f"{steps} steps")
+    return Attribution(_read(probe, score_gradient(probe, probe.units)[1], reading), note=reading)
 
 
 def gradient_x_input(probe: Probe) -> Attribution:
     """Gradient of the score times the units: their effect were the model linear and without bias."""
-    product = score_gradient(probe, probe.units)[1] * probe.units
-    return Attribution(reduce(product, "b n d -> b n", "sum").masked_fill(~probe.present, 0.0))
+    return Attribution(_read(probe, score_gradient(probe, probe.units)[1] * probe.units, "signed"))
+
+
+def integrated_gradients(probe: Probe, baseline: Float[Tensor, "b n d"], steps: int = 64, rule: Rule = "midpoint") -> Attribution:
+    """Mean gradient on the straight way from the baseline, times that way; sums to the change of score.
+
+    Args:
+        rule: where on the way the gradient is taken; "gausslegendre" needs fewer steps where the score is smooth.
+    Source: Sundararajan et al. 2017.
+    """
+    start = hold_padding(probe, baseline)
+    way, total = probe.units - start, torch.zeros_like(probe.units)
+    places, shares = _quadrature(steps, rule, way)
+    rows = max(1, probe.rows // len(way))
+    for some, share in zip(places.split(rows), shares.split(rows), strict=True):
+        points = start + rearrange(some, "k -> k 1 1 1") * way  # k b n d
+        _, slopes = score_gradient(probe, rearrange(points, "k b n d -> (k b) n d"))
+        total += einsum(rearrange(slopes, "(k b) n d -> k b n d", k=len(some)), share, "k b n d, k -> b n d")
+    relevance = _read(probe, way * total, "signed")
+    return Attribution(relevance, completeness_gap(probe, relevance, start), f"{steps} steps, {rule}")
+
+
+def expected_gradients(probe: Probe, references: References, samples: int = 64, seed: int = 0) -> Attribution:
+    """Integrated gradients averaged over many baselines, one random place on the way from each; sums, on average, to the change
+    of score from the mean over baselines.
+
+    Args:
+        references: what baselines are drawn from: the normal numbers of statistics, a pool of units (`r d`), of which every unit
+            gets one, or whole examples (`r n d`).
+    Source: Erion et al. 2021. Differs: the places are stratified, one in each 1/samples of the way: less noise at the
+    same cost.
+    """
+    total, away = torch.zeros_like(probe.units), torch.zeros_like(probe.units[:, 0, 0])
+    passes, baselines = list(_passes(probe, samples)), _baselines(probe, references, seed + 1)
+    for some in _strata(samples, seed).to(probe.units).split(passes):
+        starts = torch.stack([next(baselines) for _ in some])  # k b n d
+        way = probe.units - starts
+        points = starts + rearrange(some, "k -> k 1 1 1") * way
+        _, slopes = score_gradient(probe, rearrange(points, "k b n d -> (k b) n d"))
+        total += reduce(way * rearrange(slopes, "(k b) n d -> k b n d", k=len(some)), "k b n d -> b n d", "sum") / samples
+        with torch.no_grad():
+            scores = probe.score(rearrange(starts, "k b n d -> (k b) n d"))
+        away += reduce(scores, "(k b) -> b", "sum", k=len(some)) / samples
+    relevance = _read(probe, total, "signed")
+    with torch.no_grad():
+        change = probe.score(probe.units) - away
+    return Attribution(relevance, relative_gap(relevance, change), f"{samples} samples")
+
+
+def smoothgrad(
+    probe: Probe, statistics: Statistics, samples: int = 50, noise: float = 0.5, reading: Reading = "norm", seed: int = 0
+) -> Attribution:
+    """Mean gradient over copies of the units with noise.
+
+    Args:
+        noise: in the usual deviations of each feature; 0.5 is a tenth of a range of five.
+    Source: Smilkov et al. 2017. Differs: noise in deviations, not as a share of one example's range.
+    """
+    total = torch.zeros_like(probe.units)
+    spread = noise * statistics.std.to(total)
+    noises = _normal(probe, seed)
+    for some in _passes(probe, samples):
+        copies = torch.stack([probe.units + spread * next(noises) for _ in range(some)])
+        _, slopes = score_gradient(probe, rearrange(copies, "k b n d -> (k b) n d"))
+        total += reduce(slopes, "(k b) n d -> b n d", "sum", k=some) / samples
+    return Attribution(_read(probe, total, reading), note=f"{samples} samples, noise {noise:g}, {reading}")
+
+
+def _read(probe: Probe, values: Float[Tensor, "b n d"], reading: Reading) -> Float[Tensor, "b n"]:
+    """One number per unit; 0 on padding."""
+    number = {
+        "norm": lambda: values.norm(dim=-1),
+        "absolute": lambda: reduce(values.abs(), "b n d -> b n", "sum"),
+        "largest": lambda: reduce(values.abs(), "b n d -> b n", "max"),
+        "signed": lambda: reduce(values, "b n d -> b n", "sum"),
+    }[reading]()
+    return number.masked_fill(~probe.present, 0.0)
+
+
+def _quadrature(steps: int, rule: Rule, like: Tensor) -> tuple[Float[Tensor, " k"], Float[Tensor, " k"]]:
+    """Places in 0..1 and their shares, which sum to 1."""
+    if steps < 1:
+        raise BadUsage(f"{steps} steps; integrated gradients need at least 1")
+    places, shares = {
+        "midpoint": lambda: ((np.arange(steps) + 0.5) / steps, np.full(steps, 1 / steps)),
+        "gausslegendre": lambda: (np.polynomial.legendre.leggauss(steps)[0] / 2 + 0.5, np.polynomial.legendre.leggauss(steps)[1] / 2),
+    }[rule]()
+    return torch.from_numpy(places).to(like), torch.from_numpy(shares).to(like)
+
+
+def _passes(probe: Probe, samples: int) -> Iterator[int]:
+    """How many copies go through the model in each pass."""
+    if samples < 1:
+        raise BadUsage(f"{samples} samples; at least 1 is needed")
+    rows = max(1, probe.rows // len(probe.units))
+    yield from (min(rows, samples - first) for first in range(0, samples, rows))
+
+
+def _strata(samples: int, seed: int) -> Float[Tensor, " k"]:
+    """One random place in each of equal parts of 0..1."""
+    return (torch.arange(samples) + torch.rand(samples, generator=torch.Generator().manual_seed(seed))) / samples
+
+
+def _normal(probe: Probe, seed: int) -> Iterator[Float[Tensor, "b n d"]]:
+    """Normal numbers without end, for one copy at a time, so that the size of a pass changes none of them."""
+    draw = Draw(probe.present.sum(1), seed)
+    while True:
+        yield draw.normal(1, probe.present, probe.units.shape[-1])[0].to(probe.units)
+
+
+def _baselines(probe: Probe, references: References, seed: int) -> Iterator[Float[Tensor, "b n d"]]:
+    """Drawn baselines without end, one for each copy; padding stays as it is."""
+    if isinstance(references, Statistics):
+        mean, std = references.mean.to(probe.units), references.std.to(probe.units)
+        yield from (hold_padding(probe, mean + std * noise) for noise in _normal(probe, seed))
+        return
+    pool, whole = references.to(probe.units), references.ndim == 3
+    if pool.shape[-1] != probe.units.shape[-1] or (whole and pool.shape[1] != probe.units.shape[1]):
+        raise BadUsage(f"references of shape {tuple(pool.shape)} do not fit units of shape {tuple(probe.units.shape)}")
+    draw, place = Draw(probe.present.sum(1), seed), (probe.present.cumsum(1) - 1).clamp_min(0)
+    while True:
+        chance = rearrange(draw.uniform(1), "b 1 p -> b p")
+        index = (chance * len(pool)).long().clamp_max(len(pool) - 1)
+        yield hold_padding(probe, pool[index[:, 0]] if whole else pool[index.gather(1, place)])

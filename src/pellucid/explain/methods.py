@@ -1,13 +1,24 @@
-"""Every attribution method under its public name, all called alike."""
+"""Every attribution method under its public name, all called alike; settings are keywords."""
 
-from typing import Protocol, runtime_checkable
+import functools
+import inspect
+import typing
+from collections.abc import Mapping
+from typing import Literal, Protocol, runtime_checkable
 
-from pellucid.explain import catalog
-from pellucid.explain.attribution import Attribution, Statistics, baseline
+from jaxtyping import Float
+from torch import Tensor
+
+from pellucid.coerce import coerce, nearest
+from pellucid.errors import BadUsage
+from pellucid.explain import attribution, catalog, gradient, perturb, surrogate
+from pellucid.explain.attribution import Attribution, Statistics
 from pellucid.explain.bottleneck import bottleneck, of_sample
-from pellucid.explain.gradient import gradient_x_input, integrated_gradients
-from pellucid.explain.perturb import lime, occlusion, random
 from pellucid.explain.probe import Probe
+from pellucid.explain.rollout import attention_rollout
+
+Baseline = Literal["mean", "zero"]
+Removal = Literal["mean", "zero", "cut"]
 
 
 @runtime_checkable
@@ -18,36 +29,125 @@ class Method(Protocol):
         """The relevance; the same whatever other examples are in the batch."""
 
 
+def configured(name: str, options: Mapping[str, str]) -> Method:
+    """The method of that name with its settings, read from text.
+
+    Raises:
+        BadUsage: no such method or option, the nearest named; or a value of another kind.
+    """
+    if name not in METHODS:
+        raise BadUsage(f"no method {name!r}" + nearest(name, list(METHODS)))
+    known = options_of(name)
+    for option in options:
+        if option not in known:
+            raise BadUsage(f"{name} has no option {option!r}" + (nearest(option, list(known)) if known else "; it has none"))
+    kinds = typing.get_type_hints(METHODS[name])
+    settings = {option: coerce(value, kinds[option], f"{name}.{option}") for option, value in options.items()}
+    return functools.partial(METHODS[name], **settings)
+
+
+def options_of(name: str) -> dict[str, object]:
+    """The settings of a method and what they are unless told."""
+    parameters = inspect.signature(METHODS[name]).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
 def _iba(probe: Probe, statistics: Statistics | None, seed: int) -> Attribution:
     return bottleneck(probe, statistics or of_sample(probe.units, probe.present), seed=seed)
 
 
-def _integrated_gradients(probe: Probe, statistics: Statistics | None, seed: int) -> Attribution:
-    return integrated_gradients(probe, baseline(probe, "mean", statistics))
+def _gradient(probe: Probe, statistics: Statistics | None, seed: int, *, reading: gradient.Reading = "norm") -> Attribution:
+    return gradient.gradient(probe, reading)
 
 
 def _gradient_x_input(probe: Probe, statistics: Statistics | None, seed: int) -> Attribution:
-    return gradient_x_input(probe)
+    return gradient.gradient_x_input(probe)
 
 
-def _occlusion(probe: Probe, statistics: Statistics | None, seed: int) -> Attribution:
-    return occlusion(probe, baseline(probe, "mean", statistics))
+def _integrated_gradients(
+    probe: Probe,
+    statistics: Statistics | None,
+    seed: int,
+    *,
+    baseline: Baseline = "mean",
+    steps: int = 64,
+    rule: gradient.Rule = "midpoint",
+) -> Attribution:
+    return gradient.integrated_gradients(probe, attribution.baseline(probe, baseline, statistics), steps, rule)
 
 
-def _lime(probe: Probe, statistics: Statistics | None, seed: int) -> Attribution:
-    return lime(probe, baseline(probe, "mean", statistics), seed=seed)
+def _expected_gradients(probe: Probe, statistics: Statistics | None, seed: int, *, samples: int = 64) -> Attribution:
+    return gradient.expected_gradients(probe, _spread(probe, statistics), samples, seed)
+
+
+def _smoothgrad(
+    probe: Probe,
+    statistics: Statistics | None,
+    seed: int,
+    *,
+    samples: int = 50,
+    noise: float = 0.5,
+    reading: gradient.Reading = "norm",
+) -> Attribution:
+    return gradient.smoothgrad(probe, _spread(probe, statistics), samples, noise, reading, seed)
+
+
+def _occlusion(
+    probe: Probe,
+    statistics: Statistics | None,
+    seed: int,
+    *,
+    baseline: Removal = "mean",
+    window: tuple[int, ...] = (1,),
+    stride: tuple[int, ...] = (1,),
+) -> Attribution:
+    return perturb.occlusion(probe, _instead(probe, baseline, statistics), window, stride)
+
+
+def _lime(
+    probe: Probe,
+    statistics: Statistics | None,
+    seed: int,
+    *,
+    baseline: Removal = "mean",
+    samples: int = 200,
+    width: float = surrogate.KERNEL_WIDTH,
+) -> Attribution:
+    return surrogate.lime(probe, _instead(probe, baseline, statistics), samples, width, seed=seed)
+
+
+def _kernel_shap(probe: Probe, statistics: Statistics | None, seed: int, *, baseline: Removal = "mean", samples: int = 512) -> Attribution:
+    return surrogate.kernel_shap(probe, _instead(probe, baseline, statistics), samples, seed)
+
+
+def _attention_rollout(probe: Probe, statistics: Statistics | None, seed: int, *, residual: float = 0.5) -> Attribution:
+    return attention_rollout(probe, residual)
 
 
 def _random(probe: Probe, statistics: Statistics | None, seed: int) -> Attribution:
-    return random(probe, seed)
+    return perturb.random(probe, seed)
+
+
+def _instead(probe: Probe, kind: Removal, statistics: Statistics | None) -> Float[Tensor, "b n d"] | None:
+    """What takes the place of what is removed; None cuts it out."""
+    return None if kind == "cut" else attribution.baseline(probe, kind, statistics)
+
+
+def _spread(probe: Probe, statistics: Statistics | None) -> Statistics:
+    return statistics or of_sample(probe.units, probe.present)
 
 
 METHODS: dict[str, Method] = {
     "iba": _iba,
-    "integrated_gradients": _integrated_gradients,
+    "gradient": _gradient,
     "gradient_x_input": _gradient_x_input,
+    "integrated_gradients": _integrated_gradients,
+    "expected_gradients": _expected_gradients,
+    "smoothgrad": _smoothgrad,
     "occlusion": _occlusion,
     "lime": _lime,
+    "kernel_shap": _kernel_shap,
+    "attention_rollout": _attention_rollout,
     "random": _random,
 }
 assert list(METHODS) == list(catalog.METHODS), "the catalog and the table of methods differ"

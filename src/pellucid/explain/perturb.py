@@ -1,22 +1,32 @@
-"""Methods that replace units by a baseline and watch the score; they need no gradient."""
+"""Methods that remove units and watch the score; they need no gradient."""
+
+import itertools
+import math
+from collections.abc import Iterator
 
 import torch
-from einops import einsum, rearrange, reduce, repeat
+from einops import rearrange, reduce
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from pellucid.errors import BadUsage
 from pellucid.explain.attribution import Attribution, hold_padding
 from pellucid.explain.draw import Draw
 from pellucid.explain.probe import Probe
-from pellucid.explain.words import player_counts, players, to_units
-
-KERNEL_WIDTH = 0.25  # of LIME's kernel on cosine distance
-RIDGE = 0.01  # next to the one unchanged variant, of weight 1, a ridge of 1 would shrink all words of a short text
+from pellucid.explain.words import by_player, player_counts, players, to_units
 
 
 @torch.no_grad()
-def scores_without(probe: Probe, removed: Bool[Tensor, "k b n"], baseline: Float[Tensor, "b n d"]) -> Float[Tensor, "k b"]:
-    """Scores of many variants, each with some units replaced by the baseline."""
+def scores_without(probe: Probe, removed: Bool[Tensor, "k b n"], baseline: Float[Tensor, "b n d"] | None) -> Float[Tensor, "k b"]:
+    """Scores of many variants, each with some units replaced by the baseline or, where that is None, cut out.
+
+    Raises:
+        BadUsage: units of this site cannot be cut out.
+    """
+    if baseline is None:
+        if probe.cut is None:
+            raise BadUsage("units cannot be cut out at this site; replace them by a baseline, mean or zero")
+        return probe.cut(removed)
     start, b = hold_padding(probe, baseline), len(probe.units)
     parts = []
     for some in removed.split(max(1, probe.rows // b)):
@@ -26,32 +36,37 @@ def scores_without(probe: Probe, removed: Bool[Tensor, "k b n"], baseline: Float
     return torch.cat(parts) if parts else probe.units.new_zeros(0, b)
 
 
-def occlusion(probe: Probe, baseline: Float[Tensor, "b n d"]) -> Attribution:
-    """Score lost when one word (or unit, where the site has no words) at a time becomes the baseline."""
-    owner = players(probe)
-    things = torch.arange(int(player_counts(owner).max()), device=owner.device)
-    removed = owner == rearrange(things, "p -> p 1 1")  # p b n
-    with torch.no_grad():
-        lost = probe.score(probe.units) - scores_without(probe, removed, baseline)
-    return Attribution(to_units(rearrange(lost, "p b -> b p"), owner))
+@torch.no_grad()
+def occlusion(
+    probe: Probe, baseline: Float[Tensor, "b n d"] | None, window: tuple[int, ...] = (1,), stride: tuple[int, ...] = (1,)
+) -> Attribution:
+    """Score lost when a window of words (units, where the site has no words) is removed; the mean over the windows that hold it.
 
+    Windows slide over the words in reading order or, at a site with a grid and no words, over the grid; the last is cut off at the
+    example's end. A word's number is shared among its units.
 
-def lime(probe: Probe, baseline: Float[Tensor, "b n d"], samples: int = 200, seed: int = 0) -> Attribution:
-    """Weights of a linear model fitted to the score with random words (or units) replaced, near variants counting more.
-
-    Source: Ribeiro et al. 2016. Differs: fits the task's score, for text a log-probability, not the probability; removed
-    words become the baseline and are not cut out; the ridge is 0.01 and not 1.
+    Args:
+        baseline: what takes the place of what is removed; None cuts it out.
+        window: size along each axis, or one size for all.
+        stride: how far the window moves.
+    Raises:
+        BadUsage: sizes that do not fit the grid, or a stride that leaves units out.
+    Source: Zeiler and Fergus 2014.
     """
     owner = players(probe)
-    counts = player_counts(owner)
-    if not int(counts.max()):
-        return Attribution(torch.zeros_like(probe.units[..., 0]))
-    kept = _masks(counts, samples, seed)
-    unit_kept = kept.gather(2, repeat(owner.clamp_min(0), "b n -> b k n", k=samples))
-    removed = rearrange(~unit_kept, "b k n -> k b n") & (owner >= 0)
-    scores = rearrange(scores_without(probe, removed, baseline), "k b -> b k").double()
-    effects = _ridge(kept.double(), scores, _nearness(kept, counts))
-    return Attribution(to_units(effects.to(probe.units.dtype), owner), note=f"{samples} samples")
+    places, extents = _places(probe, owner)
+    sizes, moves = (_of_axes(name, value, extents.shape[1]) for name, value in (("window", window), ("stride", stride)))
+    if any(move > size for size, move in zip(sizes, moves, strict=True)):
+        raise BadUsage(f"stride {moves} is larger than the window {sizes}: units between windows would never be removed")
+    whole = probe.score(probe.units)
+    lost, times = torch.zeros_like(probe.units[..., 0]), torch.zeros_like(probe.units[..., 0])
+    for removed in _windows(places, extents, sizes, moves, max(1, probe.rows // len(owner))):
+        loss = whole - scores_without(probe, removed, baseline)  # k b
+        lost += reduce(removed * loss[..., None], "k b n -> b n", "sum")
+        times += reduce(removed.to(lost), "k b n -> b n", "sum")
+    mean = lost / times.clamp_min(1)
+    units_in = by_player(torch.ones_like(mean), owner)
+    return Attribution(mean / units_in.clamp_min(1).gather(1, owner.clamp_min(0)) if units_in.shape[1] else mean)
 
 
 def random(probe: Probe, seed: int = 0) -> Attribution:
@@ -60,29 +75,34 @@ def random(probe: Probe, seed: int = 0) -> Attribution:
     return Attribution(to_units(rearrange(Draw(player_counts(owner), seed).uniform(1), "b 1 p -> b p"), owner))
 
 
-def _masks(counts: Int[Tensor, " b"], samples: int, seed: int) -> Bool[Tensor, "b k p"]:
-    """The first keeps all; the others lose from one to all things, every number alike likely. True past an example's last."""
-    share = torch.rand(samples, generator=torch.Generator().manual_seed(seed)).to(counts.device)
-    sizes = (rearrange(share, "k -> 1 k 1") * rearrange(counts, "b -> b 1 1")).floor() + 1
-    exists = torch.arange(int(counts.max()), device=counts.device) < rearrange(counts, "b -> b 1 1")
-    chance = Draw(counts, seed + 1).uniform(samples).masked_fill(~exists, 2.0)  # after all that exist
-    kept = (chance.argsort(-1).argsort(-1) >= sizes) | ~exists
-    kept[:, 0] = True
-    return kept
+def _places(probe: Probe, owner: Int[Tensor, "b n"]) -> tuple[Int[Tensor, "b n a"], Int[Tensor, "b a"]]:
+    """Where each unit stands along every axis, -1 for what is never removed, and how far each example reaches."""
+    if probe.groups is not None or len(probe.grid) < 2:
+        places = owner[..., None]
+    else:
+        axes = torch.cartesian_prod(*(torch.arange(size, device=owner.device) for size in probe.grid))
+        places = axes.expand(len(owner), *axes.shape).where(probe.present[..., None], -1)
+    return places, reduce(places, "b n a -> b a", "max") + 1
 
 
-def _nearness(kept: Bool[Tensor, "b k p"], counts: Int[Tensor, " b"]) -> Float[Tensor, "b k"]:
-    """Weight of each mask in the fit: LIME's kernel on its cosine distance from all ones."""
-    absent = reduce((~kept).double(), "b k p -> b k", "sum") / rearrange(counts.clamp_min(1), "b -> b 1")
-    distance = 1 - (1 - absent).clamp_min(0).sqrt()  # of an empty mask it is 1
-    return (-distance.square() / (2 * KERNEL_WIDTH**2)).exp()
+def _of_axes(name: str, value: tuple[int, ...], num_axes: int) -> tuple[int, ...]:
+    sizes = tuple(value) * num_axes if len(value) == 1 else tuple(value)
+    if len(sizes) != num_axes or min(sizes) < 1:
+        raise BadUsage(
+            f"{name} {value}: this site has {num_axes} {'axis' if num_axes == 1 else 'axes'}; give one size for each, at least 1"
+        )
+    return sizes
 
 
-def _ridge(masks: Float[Tensor, "b k p"], scores: Float[Tensor, "b k"], nearness: Float[Tensor, "b k"]) -> Float[Tensor, "b p"]:
-    """Weighted least squares with an intercept (centring the masks is enough for it); a column that never varies gets weight 0."""
-    share = nearness / reduce(nearness, "b k -> b 1", "sum")
-    centred = masks - einsum(share, masks, "b k, b k p -> b p").unsqueeze(1)
-    gram = einsum(centred, nearness, centred, "b k p, b k, b k q -> b p q")
-    pull = einsum(centred, nearness, scores, "b k p, b k, b k -> b p")
-    eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
-    return torch.linalg.solve(gram + RIDGE * eye, pull)
+def _windows(
+    places: Int[Tensor, "b n a"], extents: Int[Tensor, "b a"], sizes: tuple[int, ...], moves: tuple[int, ...], rows: int
+) -> Iterator[Bool[Tensor, "k b n"]]:
+    """What each window holds, `rows` windows at a time; a window past an example's last holds nothing of it."""
+    size, move = (torch.tensor(value, device=places.device) for value in (sizes, moves))
+    last = (extents - size).clamp_min(0).add(move - 1).div(move, rounding_mode="floor") * move  # b a: where an example's last begins
+    counts = [range(0, int(end) + 1, step) for end, step in zip(last.amax(0).tolist(), moves, strict=True)]
+    starts = itertools.product(*counts)
+    for _ in range(math.ceil(math.prod(map(len, counts)) / rows)):
+        start = rearrange(torch.tensor(list(itertools.islice(starts, rows)), device=places.device), "k a -> k 1 1 a")
+        held = (places >= start) & (places < start + size) & (start <= rearrange(last, "b a -> b 1 a"))
+        yield (held & (places >= 0)).all(-1)
