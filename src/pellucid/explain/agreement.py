@@ -1,7 +1,7 @@
 """Do two explanations say the same? Per example, over its words (or units); special tokens and padding do not count."""
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -118,7 +118,7 @@ def by_things(probe: Probe, relevances: Mapping[str, Float[Tensor, "b n"]]) -> t
     return {name: by_player(relevance.detach(), owner) for name, relevance in relevances.items()}, exists
 
 
-def join(batches: list[dict[str, dict[tuple[str, str], Float[Tensor, " b"]]]]) -> dict[str, dict[tuple[str, str], Float[Tensor, " b"]]]:
+def join(batches: Sequence[dict[str, dict[tuple[str, str], Tensor]]]) -> dict[str, dict[tuple[str, str], Tensor]]:
     """What `agreement` found of several batches, as of one."""
     return {name: {pair: torch.cat([b[name][pair].cpu() for b in batches]) for pair in pairs} for name, pairs in batches[0].items()}
 
