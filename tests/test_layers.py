@@ -12,14 +12,14 @@ _FILES = {str(p.relative_to(SOURCE).with_suffix("")).replace("/", "."): p for p 
 MODULES = {name.removesuffix(".__init__"): path for name, path in _FILES.items()}
 CONTRACT = {"task", "recipe", "coerce", "errors"}
 PARTS = {"nn", "losses", "data", "metrics", "checkpoint"}
-PROBE = {"explain.probe", "explain.hooks"}
+PROBE = {"explain.probe", "explain.hooks", "explain.quick"}
 WING = CONTRACT | PARTS | PROBE | {"evaluate"}
 FACE = {"run", "cli", "verbs", "grids", "progress", "demo", "table", "testing", "doctor", "publish", "__init__", "__main__"}
 MAY = {
     **dict.fromkeys(CONTRACT, CONTRACT),
     **{part: CONTRACT | {part} for part in PARTS},
     "losses": CONTRACT | {"losses", "nn.boxes"},
-    "explain.probe": CONTRACT | {"explain.hooks"},
+    "explain.probe": CONTRACT | {"explain.hooks", "explain.quick"},
     "evaluate": CONTRACT | PARTS | PROBE,
     **{room: WING | {room} for room in ("train", "explain", "shift", "report")},
     "recipes": CONTRACT | PARTS | {"tasks"},

@@ -246,20 +246,21 @@ class Tiles:
         return [(module, _leaves(value, tile)) for module, value in self.single]
 
 
-def tiles(single: Below, double: Below) -> Tiles | str:
-    """How what was computed for a batch grows to many copies, learned from two; or, in words, why it cannot be said."""
-    for below in (single, double):
+def tiles(batch: Below, one: Below, two: Below) -> Tiles | str:
+    """How what was computed for a batch grows to many copies; or, in words, why it cannot be said.
+
+    Args:
+        one: the same of a single example, `two` of that example twice; from these the growth is learned.
+    """
+    for below in (batch, one, two):
         if below.reason:
             return below.reason
-    if [id(m) for m, _ in single.calls] != [id(m) for m, _ in double.calls]:
-        return "other modules run for more examples"
-    axes: list[int | None] = []
-    for one, two in zip(_tensors(single), _tensors(double), strict=True):
-        axis = _grown(one, two)
-        if axis is not None and axis < 0:
-            return "a module gives other numbers for the same examples again, or mixes examples"
-        axes.append(axis)
-    return Tiles(single.calls, axes)
+    if len({tuple(id(m) for m, _ in below.calls) for below in (batch, one, two)}) > 1:
+        return "other modules run for other examples"
+    axes = [_grown(a, b) for a, b in zip(_tensors(one), _tensors(two), strict=True)]
+    if any(axis is not None and axis < 0 for axis in axes):
+        return "a module gives other numbers for the same example again, or mixes examples"
+    return Tiles(batch.calls, axes)
 
 
 def _tensors(below: Below) -> list[Tensor]:

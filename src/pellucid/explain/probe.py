@@ -11,8 +11,8 @@ from torch import Tensor
 
 from pellucid.errors import BadUsage
 from pellucid.explain.hooks import Below, Tiles, alike, recorded, replaced, skipping, still, tiles
+from pellucid.explain.quick import QuickLinear
 from pellucid.task import Batch, Output, Site, Task
-
 
 T = TypeVar("T")
 UNITS_IN_PASS = 8192  # tokens (or pixels) in one pass: enough to keep matrix products busy, little enough for any machine
@@ -119,14 +119,14 @@ def ask(
         BadUsage: the task has no such site.
     """
     place = find_site(task, site)
-    with torch.no_grad():
+    with torch.no_grad(), recorded(task.model, place) as below, QuickLinear():
         output, raw = _run(task, batch, place)
     told = task.answer(output) if answer is None else answer
     units, present = _units(raw, batch, place)
     sizes = _sizes(place, raw)
     back = f"{unit_axes(place)} -> {place.layout}"
     b, n = present.shape
-    passes = Passes(task, batch, place, raw, output)
+    passes = Passes(task, batch, place, raw, output, below)
     rows = rows or max(1, UNITS_IN_PASS // n)
 
     def tell(again: Output, times: int) -> Float[Tensor, " kb"]:
@@ -183,13 +183,12 @@ def in_chunks(work: Callable[[Tensor], T], copies: Tensor, b: int, rows: int) ->
 class Passes:
     """Runs a model with the units at one site replaced; from the second pass on only what lies above the site.
 
-    What lies below gives the same in every pass, so it is computed twice (for the batch and for two copies of it, from which is
-    learned how it grows with the copies) and then kept. Where that is not so, or where the model tells the difference, every
-    pass is whole and `reason` says why.
+    What lies below gives the same in every pass, so it is kept from the first; one example alone and twice tells how it grows
+    with the copies. Where that is not so, or where the model tells the difference, every pass is whole and `reason` says why.
     """
 
-    def __init__(self, task: Task, batch: Batch, site: Site, raw: Tensor, output: Output):
-        self.task, self.batch, self.site, self.raw, self.output = task, batch, site, raw, output
+    def __init__(self, task: Task, batch: Batch, site: Site, raw: Tensor, output: Output, below: Below):
+        self.task, self.batch, self.site, self.raw, self.output, self.below = task, batch, site, raw, output, below
         self.count, self.reason = 0, ""
         self.kept: Tiles | None = None
 
@@ -202,24 +201,25 @@ class Passes:
 
     def _run(self, seen: Tensor, times: int, kept: Tiles | None) -> Output:
         model = self.task.model
-        with still(model), skipping(kept.times(times) if kept else []), replaced(model, self.site, lambda _: seen):
+        with still(model), skipping(kept.times(times) if kept else []), replaced(model, self.site, lambda _: seen), QuickLinear():
             return model(repeat_examples(self.batch, times))
 
     @torch.no_grad()
     def _learn(self) -> None:
-        single, double = (self._below(times) for times in (1, 2))
-        if not single.saves_work() and not single.reason:
+        if not self.below.saves_work() and not self.below.reason:
             return
-        found = tiles(single, double)
+        found = tiles(self.below, self._first(1), self._first(2))
         if isinstance(found, Tiles):
             self.reason = self._difference(found)
             self.kept = None if self.reason else found
         else:
             self.reason = found
 
-    def _below(self, times: int) -> Below:
+    def _first(self, times: int) -> Below:
+        """What lies below for the first example, so many times."""
+        example = {k: v[:1] for k, v in self.batch.items()}
         with still(self.task.model), recorded(self.task.model, self.site, stop=True) as below:
-            self.task.model(repeat_examples(self.batch, times))
+            self.task.model(repeat_examples(example, times))
         return below
 
     def _difference(self, kept: Tiles) -> str:
