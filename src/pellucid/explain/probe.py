@@ -91,10 +91,11 @@ def _sizes(site: Site, raw: Tensor) -> dict[str, int]:
 
 
 @torch.no_grad()
-def read(task: Task, batch: Batch, site: str) -> tuple[Output, Float[Tensor, "b n d"], Bool[Tensor, "b n"]]:
-    """Runs the model once; its output, and the units and their mask at `site`."""
-    output, raw = _run(task, batch, find_site(task, site))
-    return output, *_units(raw, batch, find_site(task, site))
+def read(task: Task, batch: Batch, site: str | Site) -> tuple[Output, Float[Tensor, "b n d"], Bool[Tensor, "b n"]]:
+    """Runs the model once; its output, and the units and their mask at a site, by name or as it is."""
+    place = find_site(task, site) if isinstance(site, str) else site
+    output, raw = _run(task, batch, place)
+    return output, *_units(raw, batch, place)
 
 
 def repeat_examples(batch: Batch, times: int) -> Batch:
