@@ -10,6 +10,7 @@ import torch
 from pellucid.errors import BadUsage
 from pellucid.explain import catalog
 from pellucid.explain.attribution import Statistics, baseline
+from pellucid.explain.check import check_method
 from pellucid.explain.gradient import integrated_gradients
 from pellucid.explain.methods import METHODS, configured, options_of
 from pellucid.explain.perturb import occlusion
@@ -45,6 +46,11 @@ def test_every_method_explains_every_layout_the_same_alone_and_in_a_batch(name, 
     assert (found.relevance[~probe.present] == 0).all()
     torch.testing.assert_close(found.relevance[1][probe.present[1]], single.relevance[0], rtol=1e-3, atol=1e-4)
     assert (found.gap is not None) == (name in COMPLETE)
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in ("iba", "random")])
+def test_every_method_keeps_its_promises_where_the_truth_is_known(name):
+    assert [row for row in check_method(name) if not row["ok"]] == []
 
 
 @pytest.mark.parametrize("name", METHODS)

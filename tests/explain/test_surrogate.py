@@ -78,7 +78,7 @@ def test_coalitions_are_paired_within_the_samples_and_weigh_as_the_kernel(size, 
     assert weight.sum().item() == pytest.approx(1.0)
     torch.testing.assert_close(weight @ kept.double(), torch.full((size,), 0.5, dtype=torch.float64))  # a set and its complement
     between = kept[2:].sum(1)
-    assert (0 < between).all() and (between < size).all()
+    assert (between > 0).all() and (between < size).all()
 
 
 def test_all_coalitions_weigh_as_lundberg_and_lee_write_it():

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from einops import einsum
+from einops import einsum, repeat
 
 from pellucid.coerce import nearest
 from pellucid.errors import BadUsage
@@ -13,7 +13,7 @@ from pellucid.explain.bottleneck import calibrated
 from pellucid.explain.degrade import degradation
 from pellucid.explain.explain import method_of
 from pellucid.explain.methods import Method
-from pellucid.explain.probe import Probe
+from pellucid.explain.probe import Attention, Probe
 from pellucid.recipe import file_module
 
 NUM_PLANTED, NUM_UNITS, WIDTH, NUM_EXAMPLES = 3, 12, 8, 8
@@ -38,7 +38,8 @@ def find(name: str) -> Method:
 def planted(seed: int = 0) -> tuple[Probe, torch.Tensor]:
     """A probe whose score is a saturated sum over three units of each example, and which units those are (b n).
 
-    The other units are read by nothing; the last two of half the examples are padding.
+    The other units are read by nothing; the last two of half the examples are padding. Its attention, in two layers of two heads,
+    is even in the first and on the planted units in the second.
     """
     draw = torch.Generator().manual_seed(seed)
     units = torch.randn(NUM_EXAMPLES, NUM_UNITS, WIDTH, generator=draw)
@@ -54,7 +55,10 @@ def planted(seed: int = 0) -> tuple[Probe, torch.Tensor]:
         weight = truth.to(some.dtype).repeat(len(some) // NUM_EXAMPLES, 1)
         return torch.nn.functional.logsigmoid(einsum(some, direction, weight, "b n d, d, b n -> b") / 4)
 
-    return Probe(units, present, score, torch.zeros(NUM_EXAMPLES, dtype=torch.long)), truth
+    even, planted = (mask / mask.sum(1, keepdim=True) for mask in (present, truth))
+    weights = repeat(torch.stack([even, planted]), "l b m -> l b h n m", h=2, n=NUM_UNITS)
+    told = torch.zeros(NUM_EXAMPLES, dtype=torch.long)
+    return Probe(units, present, score, told, attention=lambda: Attention(weights, even)), truth
 
 
 def alone(probe: Probe, i: int) -> Probe:
@@ -65,7 +69,12 @@ def alone(probe: Probe, i: int) -> Probe:
         whole[:, i] = some
         return probe.score(whole.flatten(0, 1)).unflatten(0, (len(some), -1))[:, i]
 
-    return Probe(probe.units[i : i + 1], probe.present[i : i + 1], score, probe.answer[i : i + 1])
+    def attention() -> Attention:
+        assert probe.attention, "planted probes have attention"
+        whole = probe.attention()
+        return Attention(whole.weights[:, i : i + 1], whole.read[i : i + 1])
+
+    return Probe(probe.units[i : i + 1], probe.present[i : i + 1], score, probe.answer[i : i + 1], attention=attention)
 
 
 def check_method(name: str) -> list[dict[str, Any]]:

@@ -76,7 +76,7 @@ def _integrated_gradients(
     return gradient.integrated_gradients(probe, attribution.baseline(probe, baseline, statistics), steps, rule)
 
 
-def _expected_gradients(probe: Probe, statistics: Statistics | None, seed: int, *, samples: int = 64) -> Attribution:
+def _expected_gradients(probe: Probe, statistics: Statistics | None, seed: int, *, samples: int = 32) -> Attribution:
     return gradient.expected_gradients(probe, _spread(probe, statistics), samples, seed)
 
 
