@@ -19,7 +19,7 @@ from pellucid.errors import BadData, BadUsage
 SPACING = 0.25  # least distance between different coordinates; Gaussians are half as wide
 MOST_COLUMNS = 16  # 2^16 subsets are the most that are searched
 PUBLISHED = ("univariate", "multivariate", "tuning")
-PARTS = {"points": 0, "train": 2000, "dev": 400, "test": 400}
+PARTS = {"points": 0, "train": 2000, "dev": 400, "test": 400, "repeats": 2000}
 
 
 @dataclass(frozen=True)
@@ -272,7 +272,7 @@ def read(place: str) -> list[dict[str, Any]]:
     """Rows of `COLUMNS_DIFFICULTY/PART` (generated, as `4_20/train`) or `SET/COLUMNS_DIFFICULTY/PART` (published).
 
     A row has its `point` (a list of numbers), its `label`, and as `planted` the columns that its maker says decide.
-    Parts: `points`, the problem's own; `train`, `dev` and `test`, draws around them.
+    Parts: `points`, the problem's own; `train`, `dev` and `test`, draws around them; `repeats`, the points over and over.
 
     Raises:
         BadUsage: not such a place.
@@ -301,6 +301,7 @@ def _rows(problem: Problem, place: str, part: str) -> Iterator[dict[str, Any]]:
         points, origin = problem.points, np.arange(len(problem.points))
     else:
         points, origin = problem.sample(PARTS[part], list(PARTS).index(part))
+        points = problem.points[origin] if part == "repeats" else points
     for row, (point, i) in enumerate(zip(points.tolist(), origin, strict=True), 1):
         planted = [k for k in range(len(point)) if int(problem.stated[i]) >> k & 1]
         yield {"id": f"functional:{place}:{row}", "point": point, "label": problem.labels[i].item(), "planted": planted}

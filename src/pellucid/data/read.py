@@ -22,6 +22,7 @@ _KINDS = {
     "lines": "text file, plain or .gz, a row a line; option ?pattern=(?P<text>.*) names columns by a regular expression",
     "table": "any of the above, told by the file's ending",
     "polarity": "train, dev, test, away: generated sentences with one planted word of praise or blame; no download",
+    "functional": "4_20/points, 4_20/train and so on: generated points whose right explanations are known, COLUMNS_DIFFICULTY/PART",
     "hf": "Hugging Face datasets: a local folder or a hub name; options ?config=NAME&split=NAME&revision=NAME",
     "sentiment": "movies/train, movies/dev, movies/test, amazon, tweets, editorials: sentences, positive or negative",
     "sentiment-rating": "the same with the mean human rating, -4 to 4, as label, and no row left out",
@@ -89,6 +90,10 @@ def _rows(source: str) -> Rows:
         from pellucid.data import polarity
 
         return polarity.read(place)
+    if kind == "functional":
+        from pellucid.data import functional
+
+        return functional.read(place)
     from pellucid.data import sentiment
 
     return sentiment.read(place, rated=kind == "sentiment-rating")
@@ -131,7 +136,7 @@ def _expanded(source: str) -> str:
 def _place(source: str) -> str:
     """What messages call the source."""
     kind, place, _ = _parts(source)
-    return source if kind.startswith(("sentiment", "hf")) else place
+    return source if kind.startswith(("sentiment", "hf", "functional")) else place
 
 
 def _joined(column: str, columns: list[str]) -> list[str]:

@@ -36,8 +36,7 @@ def closed(truth: Truth, points: Float[np.ndarray, "b n"]) -> bool:
 def monotone(points: Float[np.ndarray, "b n"], selected: Int[np.ndarray, " b"]) -> Bool[np.ndarray, " b"]:
     """P3: no point that agrees with x on its selection needs more columns than x."""
     longer = sets.size(selected) > rearrange(sets.size(selected), "b -> b 1")
-    broken: Bool[np.ndarray, " b"] = (agreeing(points, selected) & longer).any(1)
-    return ~broken
+    return ~np.any(agreeing(points, selected) & longer, axis=1)
 
 
 def same_label(
