@@ -76,6 +76,22 @@ def test_references_that_do_not_fit_are_refused():
         expected_gradients(probe, torch.zeros(2, 4, 1))
 
 
+@pytest.mark.parametrize(
+    "method",
+    [
+        gradient,
+        gradient_x_input,
+        lambda probe: smoothgrad(probe, Statistics(torch.zeros(2), torch.ones(2)), 3),
+        lambda probe: integrated_gradients(probe, torch.zeros_like(probe.units), 3),
+        lambda probe: expected_gradients(probe, Statistics(torch.zeros(2), torch.ones(2)), 3),
+    ],
+)
+def test_padding_that_a_careless_model_reads_gets_no_relevance(method):
+    probe = dataclasses.replace(squares(), present=torch.tensor([[True, True, False]]))
+    relevance = method(probe).relevance[0]
+    assert relevance[2] == 0 and (relevance[:2] != 0).all()
+
+
 @pytest.mark.parametrize("site", ["input", "body"])
 @pytest.mark.parametrize("rule", ["midpoint", "gausslegendre"])
 def test_integrated_gradients_sum_to_the_change_of_score(site, rule):

@@ -15,7 +15,7 @@ from toys import Pictures, Sentences, linear_probe, pictures, sentences
 
 def on_grid(weights, grid, present=None):
     """A linear probe over a grid of units that are all 1."""
-    units = torch.ones(1, weights.numel(), 1)
+    units = torch.ones(1 if present is None else len(present), weights.numel(), 1)
     return dataclasses.replace(linear_probe(weights.reshape(-1, 1), units, present), grid=grid)
 
 
@@ -55,13 +55,15 @@ def test_a_window_slides_over_a_grid():
     assert one.relevance.tolist() == weights.reshape(1, 6).tolist()
 
 
-def test_windows_of_a_padded_picture_are_those_of_the_picture():
+@pytest.mark.parametrize("stride", [1, 2])
+def test_windows_of_a_padded_picture_are_those_of_the_picture(stride):
     weights = torch.tensor([[1.0, 2.0, 4.0], [8.0, 16.0, 32.0], [3.0, 5.0, 7.0]])
-    padded, present = torch.nn.functional.pad(weights, (0, 2, 0, 1), value=99.0), torch.zeros(4, 5, dtype=torch.bool)
-    present[:3, :3] = True
-    settings = {"window": (2,), "stride": (2,)}
+    padded, present = torch.nn.functional.pad(weights, (0, 2, 0, 1), value=99.0), torch.ones(2, 4, 5, dtype=torch.bool)
+    present[0, 3:], present[0, :, 3:] = False, False  # beside it a picture that fills the grid
+    settings = {"window": (2,), "stride": (stride,)}
     alone = occlusion(on_grid(weights, (3, 3)), torch.zeros(1, 9, 1), **settings).relevance.reshape(3, 3)
-    found = occlusion(on_grid(padded, (4, 5), present.reshape(1, -1)), torch.zeros(1, 20, 1), **settings).relevance.reshape(4, 5)
+    probe = on_grid(padded, (4, 5), present.reshape(2, -1))
+    found = occlusion(probe, torch.zeros(2, 20, 1), **settings).relevance[0].reshape(4, 5)
     assert found[:3, :3].tolist() == alone.tolist() and found.sum() == alone.sum()
 
 
