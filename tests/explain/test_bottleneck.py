@@ -9,8 +9,21 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pellucid.errors import BadUsage
 from pellucid.explain.attribution import Statistics
-from pellucid.explain.bottleneck import Calibration, Settings, bottleneck, calibrated, capacity, noised, of_sample, of_unit
+from pellucid.explain.bottleneck import (
+    Calibration,
+    Settings,
+    bottleneck,
+    calibrated,
+    capacity,
+    fit,
+    noised,
+    of_sample,
+    of_unit,
+    official,
+    smoothed,
+)
 from pellucid.explain.probe import ask
 from toys import Pictures, Sentences, linear_probe, pictures, sentences
 
@@ -58,7 +71,7 @@ def test_an_open_gate_passes_the_units_and_a_shut_one_the_mean():
     statistics = Statistics(torch.randn(4), torch.rand(4) + 0.1)
     torch.testing.assert_close(noised(units, statistics, INFINITE.expand_as(units).sigmoid(), noise), units)
     still = Statistics(statistics.mean, torch.full((4,), 1e-12))
-    torch.testing.assert_close(noised(units, still, -INFINITE.expand_as(units).sigmoid(), noise), statistics.mean.expand_as(units))
+    torch.testing.assert_close(noised(units, still, (-INFINITE).expand_as(units).sigmoid(), noise), statistics.mean.expand_as(units))
 
 
 @pytest.mark.parametrize("site", ["input", "encoder"])
@@ -189,3 +202,99 @@ def test_sample_statistics_are_each_examples_own():
 def test_nothing_counted_has_no_statistics():
     with pytest.raises(ValueError, match="no real unit was counted"):
         Calibration().compute()
+
+
+def test_bits_are_nats_by_ln_2():
+    probe = linear_probe(torch.randn(4, 3), torch.randn(2, 4, 3))
+    nats, bits = (bottleneck(probe, of_unit(probe.units), Settings(unit=unit)).relevance for unit in ("nats", "bits"))
+    torch.testing.assert_close(bits * math.log(2), nats)
+
+
+def test_beta_on_the_sum_is_beta_on_the_mean_by_the_number_of_features():
+    probe = linear_probe(torch.randn(4, 3), torch.randn(2, 4, 3))
+    mean = bottleneck(probe, of_unit(probe.units), Settings(beta=0.12))
+    total = bottleneck(probe, of_unit(probe.units), Settings(beta=0.12 / 12, beta_on="sum"))
+    torch.testing.assert_close(mean.relevance, total.relevance, rtol=1e-4, atol=1e-5)
+
+
+def test_read_before_the_last_update_is_read_after_one_step_less():
+    probe = linear_probe(torch.randn(4, 3), torch.randn(2, 4, 3))
+    before = bottleneck(probe, of_unit(probe.units), Settings(steps=5, read="before")).relevance
+    torch.testing.assert_close(before, bottleneck(probe, of_unit(probe.units), Settings(steps=4)).relevance)
+
+
+def test_one_gate_per_unit_has_one_logit_per_unit():
+    probe = linear_probe(torch.randn(4, 3), torch.randn(2, 4, 3))
+    found = fit(probe, of_unit(probe.units), Settings(gates="unit"))
+    assert found.alpha.shape == (2, 4, 1) and found.nats.shape == (2, 4, 3)
+
+
+def test_special_units_are_treated_left_clean_or_hidden():
+    groups = torch.tensor([[-1, 0, 0, 1]])
+    probe = linear_probe(torch.ones(4, 1), 1 + torch.rand(1, 4, 1), groups=groups)
+    statistics = of_unit(probe.units)
+    found = {special: bottleneck(probe, statistics, Settings(special=special)).relevance[0] for special in ("treat", "clean", "hide")}
+    assert found["treat"][0] > 0 and found["clean"][0] == 0 == found["hide"][0]
+    assert torch.equal(found["treat"][1:], found["hide"][1:])
+    seen = []
+    watched = dataclasses.replace(probe, score=lambda features: (seen.append(features.detach()), probe.score(features))[1])
+    bottleneck(watched, statistics, Settings(special="clean"))
+    assert all((features[:, 0] == probe.units[0, 0]).all() for features in seen)
+
+
+def test_an_example_that_has_settled_moves_no_more():
+    probe = linear_probe(torch.tensor([[4.0], [0.0]]), torch.tensor([[[1.0], [1.0]]]))
+    statistics = of_unit(probe.units)
+    long = fit(probe, statistics, Settings(beta=1e-9, steps=60, stop_within=1.0))
+    assert len(long.losses) < 60
+    assert len(fit(probe, statistics, Settings(beta=1e-9, steps=60)).losses) == 60
+
+
+def test_stopping_early_gives_an_example_the_same_in_any_batch():
+    weights, units = torch.randn(3, 2), torch.randn(4, 3, 2)
+    chosen = Settings(beta=0.01, steps=40, stop_within=2.0)
+    together = bottleneck(linear_probe(weights, units), of_unit(units), chosen).relevance
+    alone = torch.cat([bottleneck(linear_probe(weights, one), of_unit(units), chosen).relevance for one in units.split(1)])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+
+
+def test_smoothing_spreads_over_the_grid_and_not_into_padding():
+    values = torch.zeros(1, 6, 1)
+    values[0, 0] = 1.0
+    present = torch.tensor([[True, True, True, True, True, False]])
+    found = smoothed(values, present, (2, 3), 1.0)[0, :, 0].reshape(2, 3)
+    near = math.exp(-0.5)
+    weights = torch.tensor([[1.0, near, math.exp(-2.0)], [near, near * near, 0.0]])
+    assert found[0, 0].item() == pytest.approx(1 / weights.sum().item(), rel=1e-5)  # its neighbours' share of it, real ones alone
+    assert found[0, 1] > found[0, 2] and found[0, 0] > found[1, 1]
+    constant = smoothed(torch.ones(1, 6, 2), present, (2, 3), 1.0)
+    torch.testing.assert_close(constant[:, :5], torch.ones(1, 5, 2))
+
+
+def test_smoothed_gates_are_more_alike_among_neighbours():
+    task = Pictures()
+    probe = ask(task, task.collate(pictures()), "body")
+    assert probe.grid == (2, 2)
+    rough, smooth = (bottleneck(probe, of_unit(probe.units), Settings(smooth=s)).relevance for s in (0.0, 3.0))
+    assert smooth.std(1).mean() < rough.std(1).mean()
+
+
+def test_official_statistics_need_a_layer_whose_input_is_like_its_output():
+    task = Pictures()
+    with pytest.raises(BadUsage, match="use calibrated"):
+        official(ask(task, task.collate(pictures()), "body"))
+    with pytest.raises(BadUsage, match="choose such a site"):
+        official(ask(task, task.collate(pictures()), "input"))
+
+
+def test_a_free_gate_stays_open_and_a_dear_one_shuts_to_the_answer_of_the_mean():
+    task = Sentences()
+    probe = ask(task, task.collate(sentences()), "encoder")
+    statistics = calibrated(probe.units, probe.present)
+    free = fit(probe, statistics, Settings(beta=0.0, steps=2))
+    assert free.alpha.sigmoid()[probe.present].mean() > 0.9
+    dear = fit(probe, statistics, Settings(beta=1e4, steps=40))
+    assert dear.alpha.sigmoid()[probe.present].mean() < 0.01
+    shut = statistics.mean + 0 * probe.units
+    noised_score = probe.score(noised(probe.units, statistics, dear.alpha.sigmoid(), torch.zeros_like(probe.units)))
+    torch.testing.assert_close(noised_score, probe.score(shut), rtol=0.05, atol=0.05)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pellucid.explain.bottleneck import OFFICIAL, OFFICIAL_STD, fit, official
-from pellucid.explain.probe import ask, read
+from pellucid.explain.probe import ask
 
 CASES = [(2, 1e-5), (4, 1e-5), (4, 1e-2), (5, 1e-5)]
 
@@ -15,13 +15,13 @@ CASES = [(2, 1e-5), (4, 1e-5), (4, 1e-2), (5, 1e-5)]
 def fitted(task, sentence, layer, beta, seed):
     batch = task.collate([{"id": "0", "text": sentence["text"], "label": str(sentence["target"])}])
     site = f"layer.{layer}"
-    _, before, _ = read(task, batch, dataclasses.replace(task.sites[site], side="input"))
-    statistics = official(before)
+    probe = ask(task, batch, site, batch["label"])
+    statistics = official(probe)
     assert (statistics.std == OFFICIAL_STD).all() and pytest.approx(0.0031622777) == OFFICIAL_STD
     with torch.no_grad():
         states = task.model.encoder(input_ids=batch["tokens"], output_hidden_states=True).hidden_states
     torch.testing.assert_close(statistics.mean, states[layer])
-    return fit(ask(task, batch, site, batch["label"]), statistics, dataclasses.replace(OFFICIAL, beta=beta), seed)
+    return fit(probe, statistics, dataclasses.replace(OFFICIAL, beta=beta), seed)
 
 
 @pytest.mark.parametrize(("layer", "beta"), CASES)

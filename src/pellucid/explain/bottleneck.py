@@ -4,16 +4,18 @@ Source: Schulz et al. 2020; Jiang et al. 2020 for transformers. Differs: statist
 spread floored, KL in log-space, mean over real units only, read after the last update; beta to match.
 """
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from einops import rearrange, reduce
+from einops import EinopsError, rearrange, reduce
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from pellucid.errors import BadUsage
 from pellucid.explain.attribution import Attribution, Statistics, example_mean
 from pellucid.explain.draw import Draw
 from pellucid.explain.probe import Probe, in_chunks
@@ -81,12 +83,20 @@ def of_unit(units: Float[Tensor, "b n d"]) -> Statistics:
     return Statistics(torch.zeros_like(units[0, 0]), torch.ones_like(units[0, 0]), "unit")
 
 
-def official(before: Float[Tensor, "b n d"]) -> Statistics:
-    """What the official program measures against: the features one layer too early, and one deviation for all.
+def official(probe: Probe) -> Statistics:
+    """What the official program measures against: the features that go into the layer, and one deviation for all.
 
-    Args:
-        before: what goes into the layer whose output is explained.
+    Raises:
+        BadUsage: the site is not the output of a layer whose input is alike.
     """
+    if probe.site is None or probe.elsewhere is None or probe.site.side == "input":
+        raise BadUsage("official statistics are of a layer's input, at a site that is its output; choose such a site, or calibrated")
+    try:
+        before = probe.elsewhere(dataclasses.replace(probe.site, side="input"))
+    except (EinopsError, BadUsage):
+        raise BadUsage(f"official statistics: what goes into {probe.site.module!r} is not like what it gives; use calibrated") from None
+    if before.shape != probe.units.shape:
+        raise BadUsage(f"official statistics: {probe.site.module!r} turns {tuple(before.shape)} into {tuple(probe.units.shape)}; use calibrated")
     return Statistics(before, torch.full_like(before, OFFICIAL_STD), "official")
 
 

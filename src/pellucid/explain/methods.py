@@ -11,9 +11,8 @@ from torch import Tensor
 
 from pellucid.coerce import coerce, nearest
 from pellucid.errors import BadUsage
-from pellucid.explain import attribution, catalog, gradient, perturb, surrogate
+from pellucid.explain import attribution, bottleneck, catalog, gradient, perturb, surrogate
 from pellucid.explain.attribution import Attribution, Statistics
-from pellucid.explain.bottleneck import bottleneck, of_sample
 from pellucid.explain.probe import Probe
 from pellucid.explain.rollout import attention_rollout
 
@@ -52,8 +51,36 @@ def options_of(name: str) -> dict[str, object]:
     return {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
 
 
-def _iba(probe: Probe, statistics: Statistics | None, seed: int) -> Attribution:
-    return bottleneck(probe, statistics or of_sample(probe.units, probe.present), seed=seed)
+def _iba(
+    probe: Probe,
+    statistics: Statistics | None,
+    seed: int,
+    *,
+    beta: float = bottleneck.DEFAULT.beta,
+    beta_on: Literal["mean", "sum"] = "mean",
+    steps: int = bottleneck.DEFAULT.steps,
+    copies: int = bottleneck.DEFAULT.copies,
+    lr: float = bottleneck.DEFAULT.lr,
+    gates: Literal["feature", "unit"] = "feature",
+    special: Literal["treat", "clean", "hide"] = "treat",
+    read: Literal["after", "before"] = "after",
+    unit: Literal["nats", "bits"] = "nats",
+    smooth: float = 0.0,
+    stop_within: float | None = None,
+    least: float = 0.0,
+    against: Literal["calibrated", "official", "sample", "unit"] = "calibrated",
+) -> Attribution:
+    settings = bottleneck.Settings(beta, beta_on, steps, copies, lr, gates, special, read, unit, smooth, stop_within, least)
+    return bottleneck.bottleneck(probe, _against(probe, statistics, against), settings, seed)
+
+
+def _against(probe: Probe, statistics: Statistics | None, kind: str) -> Statistics:
+    """The statistics that noise has; where none were calibrated, the example's own."""
+    if kind == "official":
+        return bottleneck.official(probe)
+    if kind == "unit":
+        return bottleneck.of_unit(probe.units)
+    return bottleneck.of_sample(probe.units, probe.present) if kind == "sample" or statistics is None else statistics
 
 
 def _gradient(probe: Probe, statistics: Statistics | None, seed: int, *, reading: gradient.Reading = "norm") -> Attribution:
@@ -134,7 +161,7 @@ def _instead(probe: Probe, kind: Removal, statistics: Statistics | None) -> Floa
 
 
 def _spread(probe: Probe, statistics: Statistics | None) -> Statistics:
-    return statistics or of_sample(probe.units, probe.present)
+    return statistics or bottleneck.of_sample(probe.units, probe.present)
 
 
 METHODS: dict[str, Method] = {

@@ -35,6 +35,8 @@ class Probe:
         attention: what each unit attends to in each layer, read when called; None where it was not asked of a model.
         rows: examples that go through the model in one pass; bounds memory, changes no result.
         passes: how the model is run; says whether what lies below the site is run again.
+        site: where the units are; None for a probe that no model stands behind.
+        elsewhere: units of the same examples at another site, by name or as it is.
     """
 
     units: Float[Tensor, "b n d"]
@@ -48,6 +50,8 @@ class Probe:
     attention: Callable[[], "Attention"] | None = None
     rows: int = 256
     passes: "Passes | None" = None
+    site: Site | None = None
+    elsewhere: Callable[[str | Site], Float[Tensor, "b n d"]] | None = None
 
 
 @dataclass(frozen=True)
@@ -162,6 +166,8 @@ def ask(
         lambda: read_attention(task, batch),
         rows,
         passes,
+        place,
+        lambda site: read(task, batch, site)[1],
     )
 
 

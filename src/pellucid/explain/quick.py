@@ -36,7 +36,14 @@ def _may(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> bool:
     tensors = (x, weight) if bias is None else (x, weight, bias)
     frozen = not (torch.is_grad_enabled() and any(t.requires_grad for t in tensors[1:]))
     plain = all(type(t) in (Tensor, torch.nn.Parameter) and t.dtype == torch.float32 and t.device.type == "cpu" for t in tensors)
-    return frozen and plain and x.numel() >= LEAST_ROWS * x.shape[-1] and weight.ndim == 2 and not torch.is_autocast_enabled("cpu") and available()
+    return (
+        frozen
+        and plain
+        and x.numel() >= LEAST_ROWS * x.shape[-1]
+        and weight.ndim == 2
+        and not torch.is_autocast_enabled("cpu")
+        and available()
+    )
 
 
 class _Linear(torch.autograd.Function):
