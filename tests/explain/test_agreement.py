@@ -27,8 +27,8 @@ def test_correlations_equal_scipys_also_under_ties_and_padding():
 
 
 def test_a_constant_explanation_has_no_correlation():
-    exists = torch.ones(1, 4, dtype=torch.bool)
-    constant, other = torch.full((1, 4), 0.1), torch.rand(1, 4)
+    exists = torch.ones(1, 7, dtype=torch.bool)
+    constant, other = torch.full((1, 7), 0.1, dtype=torch.float64), torch.rand(1, 7)  # whose mean is 0.1 but for a rounding
     assert spearman(constant, other, exists).isnan() and pearson(constant, other, exists).isnan()
 
 

@@ -7,9 +7,11 @@ from pellucid.errors import BadUsage
 from pellucid.explain.attribution import Statistics, baseline
 from pellucid.explain.checks import CHECKS, Again, Case, check_case, default_checks, run_checks, summary
 from pellucid.explain.degrade import degradation, on_scale
+from pellucid.explain.faithful import infidelity
 from pellucid.explain.gradient import gradient_x_input
 from pellucid.explain.perturb import occlusion
 from pellucid.explain.probe import Probe, ask
+from pellucid.explain.remove import Removal
 from pellucid.explain.sanity import Setting
 from toys import Pictures, Sentences, linear_probe, pictures, sentences
 
@@ -47,6 +49,8 @@ def test_the_table_gives_what_each_check_gives_alone():
     torch.testing.assert_close(found["gradient"]["above_random"], alone.area - alone.random_area)
     torch.testing.assert_close(found["gradient"]["deletion_auc"], alone.deletion())
     torch.testing.assert_close(found["gradient"]["agreement"], found["occlusion"]["agreement"])
+    sums = infidelity(Removal(case.probe, case.baseline), case.relevances)  # of the score itself, not of its probability
+    torch.testing.assert_close(check_case(case, ["infidelity"])["occlusion"]["infidelity"], sums["occlusion"], rtol=1e-3, atol=0)
 
 
 def test_the_true_parts_of_a_linear_score_pass_every_check():

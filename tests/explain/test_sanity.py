@@ -19,7 +19,8 @@ class Net(nn.Module):
         self.start = nn.Parameter(torch.randn(4))
         self.layers = nn.ModuleList([nn.Linear(4, 4), nn.Sequential(nn.BatchNorm1d(4), nn.ReLU())])
         self.head = nn.Linear(4, 1)
-        self.head_again = self.head
+        self.reader = nn.Linear(4, 9, bias=False)
+        self.reader.weight = self.embedding.weight
         self.register_buffer("places", torch.arange(3.0))
 
 
@@ -117,6 +118,8 @@ def test_sensitivity_is_proportional_to_the_radius_and_bounded_by_it():
     length = probe.units.sum(-1).norm(dim=1)
     most = 0.1 * (1 + 2 + 3) * 5**0.5 / length
     assert (large < most).all() and (large > 0.2 * most).all()
+    wide = Statistics(statistics.mean, 10 * statistics.std)
+    torch.testing.assert_close(max_sensitivity(probe, as_map, wide, radius=0.01, samples=20), large, rtol=1e-3, atol=1e-5)
 
 
 def test_sensitivity_is_the_same_alone_and_in_a_batch_and_ignores_padding():

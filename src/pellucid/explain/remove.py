@@ -84,7 +84,7 @@ class Removal:
     def _run(self, removed: Bool[Tensor, "k b n"]) -> Float[Tensor, "k b"]:
         if self.baseline is not None:
             # the first variant goes by itself: a probe learns on its second pass what need not be run again
-            return torch.cat([scores_without(self.probe, some, self.baseline) for some in (removed[:1], removed[1:])])
+            return torch.cat([scores_without(self.probe, some, self.baseline) for some in (removed[:1], removed[1:]) if len(some)])
         assert self.probe.cut is not None
         with QuickLinear():
             few = removed.split(max(1, ROWS_CUT // removed.shape[1]))

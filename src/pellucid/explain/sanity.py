@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from einops import rearrange, reduce
+from einops import reduce
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
@@ -171,7 +171,7 @@ def max_sensitivity(
     """
     spread = of_sample(probe.units, probe.present) if statistics is None else statistics
     noise = Draw(probe.present.sum(1), seed).normal(samples, probe.present, probe.units.shape[-1])
-    moves = radius * spread.std.to(noise) * (2 * torch.special.ndtr(noise) - 1) * rearrange(probe.present, "b n -> b n 1")  # k b n d
+    moves = radius * spread.std.to(noise) * (2 * torch.special.ndtr(noise) - 1)  # k b n d; 0 where padded, as the noise is
     before = method(probe, statistics, seed).relevance
     length = before.norm(dim=1)
     far = [
