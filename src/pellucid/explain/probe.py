@@ -208,7 +208,7 @@ class Passes:
 
     def _run(self, seen: Tensor, times: int, kept: Tiles | None) -> Output:
         model = self.task.model
-        with still(model), skipping(kept.times(times) if kept else []), replaced(model, self.site, lambda _: seen), QuickLinear():
+        with still(model), skipping(kept.times(times) if kept else []), replaced(model, self.site, lambda _: seen.clone()), QuickLinear():
             return model(repeat_examples(self.batch, times))
 
     @torch.no_grad()
@@ -270,7 +270,7 @@ def _run(task: Task, batch: Batch, site: Site) -> tuple[Output, Tensor]:
     found: list[Tensor] = []
 
     def keep(value: Tensor) -> Tensor:
-        found.append(value)
+        found.append(value.clone())  # what comes after may change it in place
         return value
 
     with still(task.model), replaced(task.model, site, keep):
