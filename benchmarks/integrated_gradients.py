@@ -97,9 +97,8 @@ def main() -> int:
 
     ours()
     rows = min(PASS_ROWS, key=lambda r: timed(lambda: captums(r))[0])
-    say(
-        f"{TEXTS} texts of {int(first.present.sum(1).min())} to {first.units.shape[1]} tokens; captum is fastest at internal_batch_size {rows}"
-    )
+    lengths = first.present.sum(1).tolist()
+    say(f"{TEXTS} texts of {min(lengths)} to {max(lengths)} tokens; captum is fastest at internal_batch_size {rows}")
     mine, theirs, equal = [], [], True
     for _ in range(ROUNDS):
         (mine_s, (relevance, gap)), (peer_s, (told, delta)) = timed(ours), timed(lambda: captums(rows))
