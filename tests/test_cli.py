@@ -75,7 +75,7 @@ def test_the_other_verbs_follow_one_another(trained, capsys):
     page = pathlib.Path(out(capsys, "report", run).strip())
     assert "<html" in page.read_text()
     assert "keeps its promises" in out(capsys, "check", f"{run}/recipe.yaml")
-    assert "FAIL" not in out(capsys, "check-method", "occlusion")
+    assert "FAIL" not in out(capsys, "check-method", "occlusion", "--only", "promises")
     assert "rows           60" in out(capsys, "check-data", away, *columns)
 
 
@@ -91,7 +91,7 @@ def test_the_doctor_finds_this_installation_well(capsys):
 
 
 def test_a_method_that_knows_nothing_is_found_out(capsys):
-    assert "FAIL the units that decide the score rank first" in out(capsys, "check-method", "random", status=5)
+    assert "FAIL the units that decide the score rank first" in out(capsys, "check-method", "random", "--only", "promises", status=5)
 
 
 def test_a_gate_that_is_missed_gives_5(trained, capsys):

@@ -169,8 +169,7 @@ def _add_checking(verb: Add) -> None:
     _add_set(one)
 
     one = verb("check-method", lazily("check_method"), "hold an attribution method to known truth")
-    one.add_argument("method", help="a name, or ./mine.py:function")
-    one.add_argument("--json", action="store_true")
+    _add_method(one)
 
     one = verb("table", lazily("table"), "claimed beside measured; with --run, train what is missing")
     one.add_argument("table", help="a recipe file, as in `pellucid table robustness`")
@@ -183,6 +182,26 @@ def _add_checking(verb: Add) -> None:
 
     one = verb("bench", lazily("bench"), "run benchmarks/NAME.py of a checkout; the last line is JSON")
     one.add_argument("benchmark")
+
+
+def _add_method(one: argparse.ArgumentParser) -> None:
+    one.add_argument("method", help="a name, ./mine.py:function, several separated by commas, all, or trained")
+    one.add_argument("--only", choices=["promises", "benchmark"], default="", help="one of the two parts")
+    one.add_argument(
+        "--tasks", choices=["generated", "published"], default="generated", help="published: in $PELLUCID_DATA/functional_tasks"
+    )
+    one.add_argument("--kind", default="plain", help="plain, duplicated, dummies, noise, classes or value")
+    one.add_argument("--model", choices=["exact", "network"], default="exact", help="the truth itself, or a network fitted to draws of it")
+    one.add_argument("--embedding", choices=["columns", "tokens", "patches"], default="columns", help="how the model meets a column")
+    one.add_argument("--score", choices=["value", "log-probability"], default="value", help="what is explained of a class")
+    one.add_argument("--std", type=float, help="width of the Gaussians (default 0.125)")
+    one.add_argument("--certainty", type=float, help="truth: the smallest sets that make the answer so certain, 0 to 1")
+    one.add_argument("--quick", action="store_true", help="a third of the generated problems")
+    one.add_argument("--official", action="store_true", help="the authors' program, levels and protocol, for their methods")
+    one.add_argument("--steps", type=int, default=5000, help="updates of a trained selector (default %(default)s, the authors' 50000)")
+    one.add_argument("--seeds", type=int, default=2, help="runs of a method that draws, for its stability (default %(default)s)")
+    one.add_argument("--write", default="", metavar="FOLDER", help="write functional.json, .md and .html there")
+    one.add_argument("--json", action="store_true")
 
 
 def lazily(name: str) -> Verb:

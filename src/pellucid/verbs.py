@@ -347,16 +347,19 @@ def check(given: Given) -> int:
 
 
 def check_method(given: Given) -> int:
-    """Holds a method to known truth."""
-    from pellucid.explain.check import check_method as hold
+    """Holds a method to its promises, then to known explanations."""
+    from pellucid.leaderboard import board, check
 
-    rows = hold(given.method)
+    asked = board.from_flags(**{k: v for k, v in vars(given).items() if k in board.FLAGS})
+    found = check.check(asked, given.only, lambda line: print(line, file=sys.stderr, flush=True))
     if given.json:
-        print_json(rows)
+        print_json(found)
     else:
-        print("\n".join(f"{'ok  ' if row['ok'] else 'FAIL'} {row['promise']}: {row['found']}" for row in rows))
-    if not all(row["ok"] for row in rows):
-        raise GateMissed(f"{given.method} breaks {sum(not row['ok'] for row in rows)} of {len(rows)} promises")
+        print(check.text(found))
+    if given.write and found["benchmark"]:
+        board.write(found["benchmark"], pathlib.Path(given.write), board.command(asked, given.write))
+    if check.broken(found):
+        raise GateMissed(check.broken(found))
     return 0
 
 

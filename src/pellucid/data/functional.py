@@ -157,9 +157,11 @@ def _placed(rng: np.random.Generator, cells: Int[np.ndarray, "b n"], used: Int[n
     return points
 
 
-def generated(name: str, count: int, seed: int = 0, columns: tuple[int, ...] = tuple(range(2, 12))) -> list[Problem]:
-    """As many problems of a published set's kind as asked for, sizes and difficulty spread as there; the same for the same seed.
+def generated(name: str, count: int, seed: int = 0, shapes: Shapes = Shapes()) -> list[Problem]:
+    """As many problems of a published set's kind as asked for, columns and difficulty spread as there; the same for the same seed.
 
+    Args:
+        shapes: of multivariate problems, but for their count.
     Raises:
         BadUsage: no such set.
     """
@@ -167,10 +169,11 @@ def generated(name: str, count: int, seed: int = 0, columns: tuple[int, ...] = t
         raise BadUsage(f"no set {name!r}" + nearest(name, PUBLISHED))
     problems = []
     for i in range(count):
-        n, share = columns[i * len(columns) // count], i * len(columns) % count / count
+        columns, share = 2 + i * 10 // count, i * 10 % count / count  # 2 to 11, as the published
         rng = np.random.default_rng([seed, PUBLISHED.index(name), i])
-        one = univariate(rng, n, 1 + int(share * 10)) if name == "univariate" else multivariate(rng, n, Shapes(1 + int(share * 10)))
-        problems.append(replace(one, name=f"{name} {n} columns, seed {seed}.{i}"))
+        level = 1 + int(share * 10)
+        one = univariate(rng, columns, level) if name == "univariate" else multivariate(rng, columns, replace(shapes, count=level))
+        problems.append(replace(one, name=f"{name} {columns} columns, seed {seed}.{i}"))
     return [p for p in problems if len(p.points)]
 
 

@@ -5,7 +5,7 @@ from itertools import combinations
 
 import numpy as np
 from einops import rearrange, repeat
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Int
 
 from pellucid.explain.dependence import properties, select, sets
 from pellucid.explain.dependence.truth import Truth
@@ -131,14 +131,6 @@ def stability(runs: Int[np.ndarray, "r b"]) -> Float[np.ndarray, " b"]:
 # ---- over problems ------------------------------------------------------------------------------------------------------
 
 
-def by_group(values: Float[np.ndarray, "*l b"], group: Shaped[np.ndarray, " b"], count: int) -> Float[np.ndarray, "*l g"]:
-    """Mean of each group (0 .. count - 1), NaN left out."""
-    member = (repeat(group, "b -> b g", g=count) == np.arange(count)).astype(float)
-    present = (~np.isnan(values)).astype(float)
-    total, number = np.nan_to_num(values) @ member, present @ member
-    return np.divide(total, number, out=np.full(total.shape, np.nan), where=number > 0)
-
-
 @dataclass(frozen=True)
 class Interval:
     """A mean over problems, and the middle 95% of what it is when problems are drawn again."""
@@ -155,7 +147,7 @@ def drawn(count: int, resamples: int, seed: int) -> Float[np.ndarray, "r t"]:
     return np.stack([np.bincount(row, minlength=count) for row in rows]).astype(float)
 
 
-def weighted(values: Float[np.ndarray, "*r t"], weights: Float[np.ndarray, "*#r t"]) -> Float[np.ndarray, "*r"]:
+def weighted(values: Float[np.ndarray, "*#r t"], weights: Float[np.ndarray, "*#r t"]) -> Float[np.ndarray, "..."]:
     """Mean over problems, each counted so often, NaN left out."""
     present = ~np.isnan(values)
     number = (present * weights).sum(-1)

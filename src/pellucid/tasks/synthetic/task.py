@@ -3,7 +3,7 @@
 import json
 import math
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -31,10 +31,10 @@ class Synthetic:
         self.score_unit = "log-probability" if self.probability else "value"
         self.embed: Any = model.embed
         axes = {"d": 1} if settings.embedding == "columns" else {"h": 1, "w": columns} if settings.embedding == "patches" else {}
-        layout: str = self.embed.layout
-        self.sites = {"input": Site("embed", layout, names="names", axes=axes)}
+        layout = str(self.embed.layout)
+        self.sites: Mapping[str, Site] = {"input": Site("embed", layout, names="names", axes=axes)}
         if isinstance(self.embed, Tokens) and isinstance(model, Network):
-            self.sites["encoder"] = Site("encoder", "b n d", names="names")
+            self.sites = {**self.sites, "encoder": Site("encoder", "b n d", names="names")}
 
     def prepare(self, examples: Sequence[Example], source: str) -> list[Example]:
         """The same rows, checked.
