@@ -59,9 +59,10 @@ def test_expected_gradients_from_one_reference_are_integrated_gradients():
     task = Pictures()
     probe = ask(task, task.collate(pictures()), "body")
     unit = torch.randn(probe.units.shape[-1])
-    whole = integrated_gradients(probe, unit.expand_as(probe.units), 2, "gausslegendre")
+    whole, finer = (integrated_gradients(probe, unit.expand_as(probe.units), steps, "gausslegendre") for steps in (2, 20))
     for references in (unit[None], unit.expand(2, *probe.units.shape[1:])):
         torch.testing.assert_close(expected_gradients(probe, references, 3).relevance, whole.relevance)
+        torch.testing.assert_close(expected_gradients(probe, references, 3, steps=20).relevance, finer.relevance)
 
 
 def test_references_are_drawn_evenly_from_a_pool():

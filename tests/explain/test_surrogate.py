@@ -68,6 +68,14 @@ def test_kernel_shap_is_exact_on_a_sum_whatever_is_drawn():
     torch.testing.assert_close(kernel_shap(probe, 0 * probe.units, 100).relevance, weights.T, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("samples", [16, 512])
+def test_shapley_weights_sum_to_the_change_to_the_last_digits(samples):
+    for size in range(1, 41):
+        design = coalitions(size, samples, 0)
+        scores = torch.randn(3, len(design.kept), dtype=torch.float64)
+        torch.testing.assert_close(shapley_weights(design, scores).sum(1), scores[:, 0] - scores[:, 1], rtol=0, atol=1e-9)
+
+
 @given(st.integers(2, 14), st.integers(4, 600), st.integers(0, 3))
 @settings(max_examples=50, deadline=None)
 def test_coalitions_are_paired_within_the_samples_and_weigh_as_the_kernel(size, samples, seed):

@@ -103,8 +103,8 @@ def _integrated_gradients(
     return gradient.integrated_gradients(probe, attribution.baseline(probe, baseline, statistics), steps, rule)
 
 
-def _expected_gradients(probe: Probe, statistics: Statistics | None, seed: int, *, samples: int = 32) -> Attribution:
-    return gradient.expected_gradients(probe, _spread(probe, statistics), samples, seed)
+def _expected_gradients(probe: Probe, statistics: Statistics | None, seed: int, *, samples: int = 32, steps: int = 2) -> Attribution:
+    return gradient.expected_gradients(probe, _spread(probe, statistics), samples, steps, seed)
 
 
 def _smoothgrad(

@@ -179,7 +179,9 @@ def shapley_weights(design: Design, scores: Float[Tensor, "b k"]) -> Float[Tenso
     centred = masks - reduce(masks, "k p -> k 1", "mean")
     pull = einsum(centred, weight, "k p, k -> p k")
     rest = scores - none - equal * reduce(masks, "k p -> k", "sum")
-    return equal + einsum(torch.linalg.pinv(pull @ centred, hermitian=True) @ pull, rest, "p k, b k -> b p")
+    # torch's own cutoff lets the direction of equal weights, which is 0 but for rounding, through for some sizes
+    inverse = torch.linalg.pinv(pull @ centred, rtol=1e-10, hermitian=True)
+    return equal + einsum(inverse @ pull, rest, "p k, b k -> b p")
 
 
 def _keeping(num_kept: Int[Tensor, " k"], size: int, draw: torch.Generator) -> Bool[Tensor, "k p"]:
