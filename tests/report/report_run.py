@@ -181,6 +181,7 @@ def explanations() -> dict[str, Any]:
                 "gap": 0.0021 if name == "integrated_gradients" else None,
                 "note": note,
                 "degradation": degradation(noise),
+                "checks": {"deletion": 0.41 - noise, "sufficiency": 0.02 + noise, "agreement": 0.8 - 2 * noise},
             }
         examples.append(
             {
@@ -188,11 +189,33 @@ def explanations() -> dict[str, Any]:
                 "id": f"movies/test:{17 + k}",
                 "prediction": prediction,
                 "label": label,
+                "answer": prediction,
                 "score": -0.031 - k / 2,
             }
-            | {"words": words, "methods": methods}
+            | {"words": words, "methods": methods, "flow": flow(words, weights)}
         )
-    return {"site": "embedding", "score_unit": "log-probability", "examples": examples}
+    return {"site": "embedding", "score_unit": "log-probability", "num": 1000, "passes": "", "summary": summary(), "examples": examples}
+
+
+def flow(words: list[str], weights: dict[str, float]) -> dict[str, Any]:
+    """The strongest word at the middle layer is the strongest of all."""
+    sites = ["embedding", *(f"layer.{k}" for k in range(6))]
+    rows = [[12 * abs(weights.get(w, 0.05)) * (1 - abs(k - 3) / 8) for w in words] for k in range(len(sites))]
+    return {"method": "iba", "unit": "nats", "sites": sites, "relevance": rows}
+
+
+def summary() -> dict[str, Any]:
+    means = {"iba": (0.41, 0.02), "integrated_gradients": (0.33, 0.1), "occlusion": (0.36, 0.07), "lime": (0.26, 0.17)}
+    checks = {
+        method: {
+            "deletion": {"mean": deletion, "low": deletion - 0.02, "high": deletion + 0.02, "n": 1000},
+            "sufficiency": {"mean": sufficiency, "low": sufficiency - 0.01, "high": sufficiency + 0.01, "n": 998},
+        }
+        for method, (deletion, sufficiency) in means.items()
+    }
+    spearman = [[1.0 if i == k else 0.7 - 0.1 * (i + k) for k in range(4)] for i in range(4)]
+    agreement = {"methods": list(means), "spearman": spearman}
+    return {"n": 1000, "checks": checks, "agreement": agreement, "ms_per_example": dict(zip(means, (52.0, 31.0, 12.5, 44.0), strict=True))}
 
 
 def degradation(noise: float) -> dict[str, Any]:

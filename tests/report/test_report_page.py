@@ -275,9 +275,48 @@ def test_half_a_character_from_json_still_makes_a_page(run):
 
 def test_explanations_alone_make_a_page_of_their_own():
     text = page.explanations(report_run.explanations())
-    assert "2 explained examples" in said(text)
+    assert "2 of 1,000 explained examples" in said(text)
     assert "moving +0.40" in said(text)
     assert "<section id=" not in text
+
+
+def test_explanations_written_before_there_were_checks_and_flows_make_a_page():
+    found = report_run.explanations()
+    for name in ("num", "passes", "summary"):
+        del found[name]
+    for example in found["examples"]:
+        del example["answer"], example["flow"]
+        for method in example["methods"].values():
+            del method["checks"]
+    text = page.explanations(found)
+    assert "2 explained examples" in said(text)
+    assert "moving +0.40" in said(text)
+    assert not any(new in text for new in ("Information flow", 'class="checkline"', 'class="summary"', "None"))
+
+
+def test_the_page_tells_every_check_its_better_side_and_the_best_of_all():
+    text = said(page.explanations(report_run.explanations()))
+    assert "deletion↑ 0.41 sufficiency↓ 0.020 agreement 0.80" in text
+    assert "All 1,000 examples" in text
+    assert "IBA ★ 0.410 [0.390, 0.430] ★ 0.020 [0.010, 0.030] 52" in text
+    assert "occlusion 0.360 [0.340, 0.380] 0.070 [0.060, 0.080] ★ 12" in text
+    assert "IBA \u2013 0.60 0.50 0.40" in text
+
+
+def test_an_answer_that_was_not_predicted_and_whole_passes_are_said():
+    found = report_run.explanations()
+    assert "explained: " not in page.explanations(found)
+    found["examples"][1]["answer"] = "positive"
+    found["passes"] = "the encoder drops out"
+    text = said(page.explanations(found))
+    assert text.count("explained: positive") == 1
+    assert "ran the whole model, not only what lies above the site: the encoder drops out." in text
+
+
+def test_a_flow_that_fits_neither_words_nor_sites_is_refused_by_name(run):
+    change(run, "explanations", lambda v: v["examples"][1]["flow"]["relevance"].pop())
+    with pytest.raises(BadData, match=r"explanations\.json: example 'movies/test:18': flow has 6 rows of \[25\] for 7 sites and 25 words"):
+        page.write(run)
 
 
 def test_explanations_without_curves_labels_or_scores_make_a_page():

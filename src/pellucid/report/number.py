@@ -115,7 +115,7 @@ def unit_of(metric: str, values: Iterable[float | None]) -> Unit:
 
 
 SPELLED = {"lr": "learning rate"} | {
-    w.lower(): w for w in ("F1", "AUROC", "AUPR", "MSE", "RMSE", "MAE", "ECE", "IBA", "LIME", "SHAP", "Pearson", "Spearman")
+    w.lower(): w for w in ("F1", "AUC", "AUROC", "AUPR", "MSE", "RMSE", "MAE", "ECE", "IBA", "LIME", "SHAP", "Pearson", "Spearman")
 }
 
 

@@ -152,25 +152,66 @@ class Relevance(TypedDict):
     gap: NotRequired[Number]
     note: NotRequired[str | None]
     degradation: NotRequired[Degradation | None]
+    checks: NotRequired[dict[str, Number] | None]
+
+
+class Flow(TypedDict):
+    """Relevance of each word at each site, from below to above, by one method in one unit."""
+
+    method: NotRequired[str]
+    unit: NotRequired[str]
+    sites: list[str]
+    relevance: list[list[Number]]
 
 
 class Explained(TypedDict):
-    """One explained example."""
+    """One explained example; `answer` is what was explained, where that is said."""
 
     set: NotRequired[str]
     id: str
     prediction: Any
     label: NotRequired[Any]
+    answer: NotRequired[str | None]
     score: NotRequired[Number]
     words: list[str]
     methods: dict[str, Relevance]
+    flow: NotRequired[Flow | None]
+
+
+class Checked(TypedDict):
+    """One check of one method: mean over examples, its interval, and the examples on which it is defined."""
+
+    mean: Number
+    low: NotRequired[Number]
+    high: NotRequired[Number]
+    n: NotRequired[int]
+
+
+class Agreement(TypedDict):
+    """Mean rank correlation of each method with each."""
+
+    methods: list[str]
+    spearman: list[list[Number]]
+
+
+class Summary(TypedDict):
+    """All explained examples together; `checks` and `ms_per_example` by method."""
+
+    n: int
+    checks: NotRequired[dict[str, dict[str, Checked]]]
+    agreement: NotRequired[Agreement | None]
+    ms_per_example: NotRequired[dict[str, Number]]
 
 
 class Explanations(TypedDict):
-    """results/explanations.json."""
+    """results/explanations.json; `num` examples were explained, of which `examples` may be the first, and `passes` says why
+    every pass ran the whole model, if it did."""
 
     site: NotRequired[str]
     score_unit: NotRequired[str]
+    num: NotRequired[int]
+    passes: NotRequired[str]
+    summary: NotRequired[Summary | None]
     examples: list[Explained]
 
 

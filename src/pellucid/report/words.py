@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pellucid.errors import BadData
-from pellucid.report import chart, number, records
+from pellucid.report import chart, heat, meanings, number, records, summary
 
 STRONGEST = 0.72  # opacity at the largest relevance
 FAINTEST, LINED = 0.06, 0.2  # shares of it from which a word is coloured, and underlined where against
@@ -40,6 +40,7 @@ class MethodView:
     curve: chart.Plot | None
     area: str
     random_area: str
+    checks: tuple[meanings.CheckView, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,17 +54,24 @@ class ExampleView:
     right: bool | None
     score: str
     methods: tuple[MethodView, ...]
+    answer: str = ""
+    side_by_side: heat.Heat | None = None
+    flow: heat.Heat | None = None
 
 
 @dataclass(frozen=True)
 class ExplainedView:
-    """Section 8 of a report, and the whole of an explanation page."""
+    """Section 8 of a report, and the whole of an explanation page; `checks` are those that some explanation carries."""
 
     site: str
     score_unit: str
     examples: tuple[ExampleView, ...]
     has_curves: bool
     has_gaps: bool
+    shown: str
+    passes: str
+    summary: summary.SummaryView | None
+    checks: tuple[tuple[str, str], ...]
 
 
 def coloured(words: Sequence[str], relevance: Sequence[float | None]) -> tuple[Word, ...]:
@@ -112,18 +120,30 @@ def view(explanations: records.Explanations, source: str) -> ExplainedView:
     for i, example in enumerate(explanations["examples"]):
         examples.append(_example(example, f"example-{i + 1}", unit, source))
     methods = [m for e in explanations["examples"] for m in e["methods"].values()]
+    names = dict.fromkeys(name for m in methods for name in m.get("checks") or {})
     return ExplainedView(
         explanations.get("site", ""),
         unit,
         tuple(examples),
         any(m.get("degradation") for m in methods),
         any(m.get("gap") is not None for m in methods),
+        _shown(len(examples), explanations.get("num", 0)),
+        explanations.get("passes", ""),
+        summary.view(explanations.get("summary")),
+        tuple((number.title(name), meanings.title(name)) for name in names if meanings.title(name)),
     )
 
 
+def _shown(here: int, num: int) -> str:
+    """`2 explained examples`, `100 of 1,000 explained examples`."""
+    count = f"{number.count(here)} of {number.count(num)}" if num > here else number.count(here)
+    return f"{count} explained example{'s' if max(here, num) != 1 else ''}"
+
+
 def _example(example: records.Explained, ident: str, unit: str, source: str) -> ExampleView:
-    prediction, label = example["prediction"], example.get("label")
+    prediction, label, answer = example["prediction"], example.get("label"), example.get("answer")
     exact = isinstance(prediction, str) and label is not None
+    found = example.get("flow")
     return ExampleView(
         example.get("set", ""),
         example["id"],
@@ -132,6 +152,9 @@ def _example(example: records.Explained, ident: str, unit: str, source: str) -> 
         prediction == label if exact else None,
         _score(example.get("score"), unit),
         tuple(_method(name, m, example, f"{ident}-{k + 1}", source) for k, (name, m) in enumerate(example["methods"].items())),
+        "" if answer is None or answer in (str(prediction), _value(prediction)) else answer,
+        heat.side_by_side(example["methods"], example["words"]),
+        heat.flow(found, example["words"], f"{source}: example {example['id']!r}") if found else None,
     )
 
 
@@ -154,6 +177,7 @@ def _method(name: str, method: records.Relevance, example: records.Explained, id
         _curve(found, f"Degradation, {number.title(name)}", ident) if found else None,
         number.fixed(found["area"]) if found else "",
         number.fixed(found.get("random_area")) if found and found.get("random_area") is not None else "",
+        meanings.line(method.get("checks") or {}),
     )
 
 
