@@ -1,14 +1,12 @@
 """One self-contained HTML page per run: no script, nothing fetched, readable in light and dark, on a phone and on paper."""
 
 import functools
-import os
 import pathlib
 from typing import Any
 
 import jinja2
 
-from pellucid.errors import BadUsage
-from pellucid.report import confidence, headline, read, records, sections, words
+from pellucid.report import confidence, headline, read, records, sections, whole, words
 
 
 def write(run: pathlib.Path) -> pathlib.Path:
@@ -19,7 +17,7 @@ def write(run: pathlib.Path) -> pathlib.Path:
         BadData: not a run, or a file of it is cut short or holds something else.
     """
     text = render(read.read(run), f"{run}/results/explanations.json")
-    return _replace(run / "report.html", text)
+    return whole.write(run / "report.html", text.encode())
 
 
 def render(run: read.Run, explanations_source: str = "explanations.json") -> str:
@@ -65,16 +63,3 @@ def _templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-
-
-def _replace(path: pathlib.Path, text: str) -> pathlib.Path:
-    """Written beside its place, then moved there, so that no reader ever sees half a page."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_bytes(text.encode())
-        os.replace(beside, path)
-    except OSError as error:
-        raise BadUsage(f"{path}: cannot be written ({error.strerror})") from None
-    finally:
-        beside.unlink(missing_ok=True)
-    return path

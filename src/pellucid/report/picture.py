@@ -1,0 +1,317 @@
+"""Explained examples as one PNG: coloured words, checks, methods side by side, the information flow."""
+
+import io
+import math
+import pathlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from PIL import Image, ImageDraw
+
+from pellucid.report import heat, letters, meanings, number, read, records, whole, words
+
+Colour = tuple[int, int, int]
+WIDTH, MARGIN = 760, 28
+TALLEST = 8000  # where no further example is begun: a picture is to be looked at, and a page holds the rest
+SCALE = 2  # pixels per unit: sharp on screens and in print
+TEXT, SMALL, TITLE = 17, 12, 19
+TILE, NARROWEST, WORD_ROOM = 18.0, 14.0, 96.0
+
+
+@dataclass(frozen=True)
+class Palette:
+    """The page's colours; `dim` takes from the strength of coloured grounds."""
+
+    card: Colour
+    ink: Colour
+    muted: Colour
+    rule: Colour
+    pos: Colour
+    neg: Colour
+    good: Colour
+    bad: Colour
+    dim: float
+
+    def ground(self, sign: str, alpha: float) -> Colour:
+        """The colour of a tile or of the ground of a word."""
+        strength = alpha * self.dim if sign else 0.0
+        over = self.neg if sign == "neg" else self.pos
+        red, green, blue = (round(c + strength * (o - c)) for c, o in zip(self.card, over, strict=True))
+        return red, green, blue
+
+
+LIGHT = Palette(
+    (255, 255, 255), (28, 31, 36), (90, 96, 105), (223, 223, 216), (40, 128, 214), (236, 122, 38), (20, 112, 63), (169, 42, 28), 1.0
+)
+DARK = Palette(
+    (27, 30, 36), (233, 231, 226), (160, 167, 177), (49, 54, 63), (62, 146, 236), (226, 112, 34), (98, 201, 143), (255, 148, 133), 0.78
+)
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle, in units."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    fill: Colour
+    radius: float = 0.0
+    outline: Colour | None = None
+
+
+@dataclass(frozen=True)
+class Letters:
+    """A line of text from the left end of its baseline, or turned, from its left upper corner."""
+
+    x: float
+    y: float
+    text: str
+    size: int
+    colour: Colour
+    turned: bool = False
+
+
+@dataclass
+class Sheet:
+    """What is drawn so far, and how far down it reaches."""
+
+    palette: Palette
+    y: float = float(MARGIN)
+    marks: list[Box | Letters] = field(default_factory=list)
+
+    def text(self, x: float, text: str, size: int, colour: Colour) -> float:
+        """Adds a line at the present height; gives the place after it."""
+        text = letters.clean(text)
+        self.marks.append(Letters(x, self.y, text, size, colour))
+        return x + letters.width(text, size)
+
+
+def draw(found: dict[str, Any], dark: bool = False) -> Image.Image:
+    """The picture of explained examples, as many as it is sensible to look at, two pixels per unit.
+
+    Args:
+        found: what results/explanations.json holds.
+    Raises:
+        BadData: it holds something else.
+    """
+    checked: records.Explanations = read.fitted(found, records.Explanations, "explanations")
+    view = words.view(checked, "explanations")
+    sheet = Sheet(DARK if dark else LIGHT)
+    _head(sheet, view)
+    for done, example in enumerate(view.examples):
+        if done and sheet.y > TALLEST:
+            sheet.y += 26
+            sheet.text(MARGIN, f"{len(view.examples) - done} more in the page and the JSON", SMALL, sheet.palette.muted)
+            break
+        _example(sheet, example)
+    return paint(sheet)
+
+
+def png(found: dict[str, Any], dark: bool = False) -> bytes:
+    """The picture as the bytes of a PNG file."""
+    into = io.BytesIO()
+    draw(found, dark).save(into, "PNG", dpi=(96 * SCALE, 96 * SCALE))
+    return into.getvalue()
+
+
+def write(found: dict[str, Any], path: pathlib.Path, dark: bool = False) -> pathlib.Path:
+    """The path of the PNG file, new or replaced as a whole.
+
+    Raises:
+        BadData: `found` is no explanations.
+        BadUsage: the file cannot be written.
+    """
+    return whole.write(path, png(found, dark))
+
+
+def paint(sheet: Sheet) -> Image.Image:
+    """The sheet in pixels."""
+    image = Image.new("RGB", (WIDTH * SCALE, round((sheet.y + MARGIN) * SCALE)), sheet.palette.card)
+    pen = ImageDraw.Draw(image)
+    for mark in sheet.marks:
+        at = (mark.x * SCALE, mark.y * SCALE)
+        if isinstance(mark, Box):
+            if mark.width <= 0:  # the underline of an empty word
+                continue
+            corners = (*at, at[0] + mark.width * SCALE - 1, at[1] + mark.height * SCALE - 1)
+            pen.rounded_rectangle(corners, mark.radius * SCALE, mark.fill, mark.outline)
+        else:
+            put = letters.put_turned if mark.turned else letters.put
+            put(image, at, mark.text, mark.size * SCALE, mark.colour)
+    return image
+
+
+# ---- lines -----------------------------------------------------------------------------------------------------------
+
+
+def lines(widths: Sequence[float], gaps: Sequence[float], room: float) -> list[tuple[int, float]]:
+    """Line and start of each piece, begun anew where one would pass the room.
+
+    Args:
+        gaps: before each piece, unless it begins a line.
+    """
+    line, x, found = 0, 0.0, []
+    for i, (width, gap) in enumerate(zip(widths, gaps, strict=True)):
+        start = x + gap if i and x else x
+        if x and start + width > room:
+            line, start = line + 1, 0.0
+        found.append((line, start))
+        x = start + width
+    return found
+
+
+def _head(sheet: Sheet, view: words.ExplainedView) -> None:
+    """What is shown, and what the colours mean."""
+    palette = sheet.palette
+    sheet.y += 16
+    end = sheet.text(MARGIN, view.shown, TITLE, palette.ink)
+    if view.site:
+        sheet.text(end + 12, f"at {view.site}", SMALL, palette.muted)
+    sheet.y += 26
+    x = sheet.text(MARGIN, "against", SMALL, palette.muted) + 8
+    for share in (-1.0, -0.66, -0.33, 0.0, 0.33, 0.66, 1.0):
+        ground = palette.ground("neg" if share < 0 else "pos", words.STRONGEST * abs(share))
+        sheet.marks.append(Box(x, sheet.y - 11, 26, 14, ground, 0, palette.rule))
+        x += 26
+    x = sheet.text(x + 8, "for the answer", SMALL, palette.muted)
+    sheet.text(x + 18, "the strongest word of a line is fullest; underlined: against", SMALL, palette.muted)
+    if any(method.checks for example in view.examples for method in example.methods):
+        sheet.y += 21
+        sheet.text(MARGIN, "checks: ↑ larger is better, ↓ smaller is better, →0 nearer to 0 is better", SMALL, palette.muted)
+    sheet.y += 6
+
+
+def _example(sheet: Sheet, example: words.ExampleView) -> None:
+    palette = sheet.palette
+    sheet.y += 12
+    sheet.marks.append(Box(MARGIN, sheet.y, WIDTH - 2 * MARGIN, 1, palette.rule))
+    sheet.y += 28
+    facts = [(example.prediction, TITLE, palette.ink)]
+    if example.right is not None:
+        told = ("right", palette.good) if example.right else (f"wrong, label is {example.label}", palette.bad)
+        facts.append((told[0], SMALL, told[1]))
+    elif example.label:
+        facts.append((f"label {example.label}", SMALL, palette.muted))
+    facts += [(f"explained: {example.answer}", SMALL, palette.muted)] if example.answer else []
+    facts += [(text, SMALL, palette.muted) for text in (example.score, " · ".join(t for t in (example.set, example.id) if t)) if text]
+    x = float(MARGIN)
+    for text, size, colour in facts:
+        text = letters.fitting(letters.clean(text), size, max(20.0, WIDTH - MARGIN - x))
+        x = sheet.text(x, text, size, colour) + 14
+        if x > WIDTH - 2 * MARGIN - 80:
+            x, sheet.y = float(MARGIN), sheet.y + 20
+    for method in example.methods:
+        _method(sheet, method)
+    for picture in (example.side_by_side, example.flow):
+        if picture:
+            _heat(sheet, picture)
+    sheet.y += 4
+
+
+def _method(sheet: Sheet, method: words.MethodView) -> None:
+    sheet.y += 24
+    sheet.text(MARGIN, method.name, SMALL, sheet.palette.muted)
+    sheet.y += 24
+    _words(sheet, method.words)
+    if method.checks:
+        sheet.y += 23
+        _checks(sheet, method.checks)
+
+
+def _words(sheet: Sheet, found: Sequence[words.Word]) -> None:
+    """The sentence, each word on its ground, read from the right where its first letter is."""
+    room, palette = WIDTH - 2.0 * MARGIN, sheet.palette
+    parts = [(word, part, not i) for word in found for i, part in enumerate(letters.pieces(letters.clean(word.text), TEXT, room))]
+    widths = [letters.width(part, TEXT) for _, part, _ in parts]
+    places = lines(widths, [(2.0 if word.glued else 8.0) if first else 0.0 for word, _, first in parts], room)
+    backwards, top = heat.direction([w.text for w in found]) == "rtl", sheet.y
+    for (word, part, _), width, (line, start) in zip(parts, widths, places, strict=True):
+        x, y = MARGIN + (room - start - width if backwards else start), top + 30.0 * line
+        if word.sign:
+            sheet.marks.append(Box(x - 2.5, y - 17, width + 5, 23, palette.ground(word.sign, word.alpha), 4))
+        if word.lined:
+            sheet.marks.append(Box(x, y + 3, width, 1, palette.ink))
+        sheet.marks.append(Letters(x, y, part, TEXT, palette.ink))
+        sheet.y = y
+
+
+def _checks(sheet: Sheet, checks: Sequence[meanings.CheckView]) -> None:
+    named = [(letters.clean(f"{c.name}{c.mark} "), letters.clean(c.value)) for c in checks]
+    widths = [letters.width(name, SMALL) + letters.width(value, SMALL) for name, value in named]
+    top = sheet.y
+    for (name, value), (line, start) in zip(named, lines(widths, [14.0] * len(named), WIDTH - 2.0 * MARGIN), strict=True):
+        sheet.y = top + 17.0 * line
+        sheet.text(sheet.text(MARGIN + start, name, SMALL, sheet.palette.muted), value, SMALL, sheet.palette.ink)
+
+
+# ---- rows of tiles ---------------------------------------------------------------------------------------------------
+
+
+def _heat(sheet: Sheet, found: heat.Heat) -> None:
+    palette = sheet.palette
+    sheet.y += 30
+    x = sheet.text(MARGIN, found.title, SMALL, palette.ink) + 16
+    if found.largest:
+        x = sheet.text(x, f"{number.MINUS}{found.largest}" if found.signed else "0", SMALL, palette.muted) + 6
+        for step in range(-12 if found.signed else 0, 13):
+            sheet.marks.append(Box(x, sheet.y - 10, 5, 11, palette.ground("neg" if step < 0 else "pos", abs(step) / 12)))
+            x += 5
+        sheet.text(x + 6, found.largest, SMALL, palette.muted)
+    sheet.y += 10
+    names = [letters.fitting(letters.clean(band.name), SMALL, 130) for band in found.bands]
+    left = MARGIN + max(letters.width(name, SMALL) for name in names) + 10
+    room = WIDTH - MARGIN - left - (52 if found.note_name else 0)
+    texts = [letters.fitting(letters.clean(word), SMALL, WORD_ROOM) for word in found.words]
+    widths = [max(letters.width(text, SMALL) + 8, NARROWEST) for text in texts]
+    if sum(widths) <= room:
+        _tiles(sheet, found, names, _Columns(left, list(range(len(texts))), texts, widths, False))
+        return
+    for group in groups(len(texts), room):
+        wide = min(TILE, room / len(group))
+        _tiles(sheet, found, names, _Columns(left, group, [texts[i] for i in group], [wide] * len(group), True))
+
+
+def groups(count: int, room: float) -> list[list[int]]:
+    """So many narrow columns in as few rows of tiles as the room allows, all about as long."""
+    rows = math.ceil(count * NARROWEST / room)
+    each = math.ceil(count / rows)
+    return [list(range(first, min(first + each, count))) for first in range(0, count, each)]
+
+
+@dataclass(frozen=True)
+class _Columns:
+    left: float
+    indices: list[int]
+    texts: list[str]
+    widths: list[float]
+    turned: bool
+
+    def starts(self, direction: str) -> list[float]:
+        before = [sum(self.widths[:i]) for i in range(len(self.widths))]
+        whole = sum(self.widths)
+        return [self.left + (whole - b - w if direction == "rtl" else b) for b, w in zip(before, self.widths, strict=True)]
+
+
+def _tiles(sheet: Sheet, found: heat.Heat, names: Sequence[str], columns: _Columns) -> None:
+    palette, starts = sheet.palette, columns.starts(found.direction)
+    end = columns.left + sum(columns.widths) + 10
+    for band, name in zip(found.bands, names, strict=True):
+        sheet.y += TILE
+        x = columns.left - 8 - letters.width(name, SMALL)
+        sheet.marks.append(Letters(x, sheet.y - 5, name, SMALL, palette.muted))
+        for i, start, width in zip(columns.indices, starts, columns.widths, strict=True):
+            tile = band.tiles[i]
+            sheet.marks.append(Box(start, sheet.y - TILE, width - 1, TILE - 1, palette.ground(tile.sign, tile.alpha), 2, palette.rule))
+        if band.note:
+            sheet.marks.append(Letters(end, sheet.y - 5, band.note, SMALL, palette.ink))
+    for text, start, width in zip(columns.texts, starts, columns.widths, strict=True):
+        if columns.turned:
+            sheet.marks.append(Letters(start + (width - SMALL * 1.4) / 2, sheet.y + 4, text, SMALL, palette.ink, turned=True))
+        else:
+            sheet.marks.append(Letters(start + (width - 1 - letters.width(text, SMALL)) / 2, sheet.y + 14, text, SMALL, palette.ink))
+    if found.note_name:
+        sheet.marks.append(Letters(end, sheet.y + 14, found.note_name, SMALL, palette.muted))
+    sheet.y += 4 + max(letters.width(text, SMALL) for text in columns.texts) + 4 if columns.turned else 18
