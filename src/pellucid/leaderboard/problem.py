@@ -193,10 +193,10 @@ class FunctionalTask:
 
 
 def _fitted(task: Synthetic, problem: FunctionalTask) -> Synthetic:
-    """Adam on draws, the whole set at a time; tokens see the points themselves."""
-    points, labels = problem.sample(FIT_DRAWS)
+    """Adam on draws and the points, all at a time; tokens know the points' own values alone."""
+    points, labels = problem.sample(0 if problem.form.embedding == "tokens" else FIT_DRAWS)
     rows = [{"point": p, "label": y} for p, y in zip(points.tolist(), labels.tolist(), strict=True)]
-    batch = task.collate(rows + problem.rows)
+    batch = task.collate(rows + [{"point": row["point"], "label": row["label"]} for row in problem.rows])
     adam = torch.optim.AdamW(task.model.parameters(), lr=3e-3)
     for step in range(FIT_STEPS):
         adam.param_groups[0]["lr"] = 3e-3 * (1 - step / FIT_STEPS)
