@@ -14,7 +14,22 @@ CONTRACT = {"task", "recipe", "coerce", "errors"}
 PARTS = {"nn", "losses", "data", "metrics", "checkpoint"}
 PROBE = {"explain.probe", "explain.hooks", "explain.quick"}
 WING = CONTRACT | PARTS | PROBE | {"evaluate"}
-FACE = {"run", "cli", "verbs", "grids", "progress", "demo", "table", "testing", "doctor", "publish", "leaderboard", "__init__", "__main__"}
+FACE = {
+    "run",
+    "explained",
+    "cli",
+    "verbs",
+    "grids",
+    "progress",
+    "demo",
+    "table",
+    "testing",
+    "doctor",
+    "publish",
+    "leaderboard",
+    "__init__",
+    "__main__",
+}
 MAY = {
     **dict.fromkeys(CONTRACT, CONTRACT),
     **{part: CONTRACT | {part} for part in PARTS},
