@@ -26,6 +26,14 @@ def test_agreement_has_no_best_and_one_method_beats_nobody():
     assert stars(of(iba={"deletion": 0.9})) == {"IBA": [False]}
 
 
+def test_what_is_written_alike_is_equally_good():
+    assert stars(of(iba={"deletion": 0.41203}, lime={"deletion": 0.41198}, occlusion={"deletion": 0.4})) == {
+        "IBA": [True],
+        "LIME": [True],
+        "occlusion": [False],
+    }
+
+
 def test_random_numbers_do_not_win_by_being_quick():
     assert stars({"n": 1, "ms_per_example": {"iba": 50.0, "occlusion": 10.0, "random": 0.1}}) == {
         "IBA": [False],

@@ -259,7 +259,7 @@ def _heat(sheet: Sheet, found: heat.Heat) -> None:
         for step in range(-12 if found.signed else 0, 13):
             sheet.marks.append(Box(x, sheet.y - 10, 5, 11, palette.ground("neg" if step < 0 else "pos", abs(step) / 12)))
             x += 5
-        sheet.text(x + 6, found.largest, SMALL, palette.muted)
+        sheet.text(x + 6, f"{'+' if found.signed else ''}{found.largest}", SMALL, palette.muted)
     sheet.y += 10
     names = [letters.fitting(letters.clean(band.name), SMALL, 130) for band in found.bands]
     left = MARGIN + max(letters.width(name, SMALL) for name in names) + 10

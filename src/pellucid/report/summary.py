@@ -68,8 +68,8 @@ def view(found: records.Summary | None) -> SummaryView | None:
 
 def _check(name: str, found: Sequence[records.Checked | None], n: int) -> list[Cell]:
     means = [f["mean"] if f else None for f in found]
-    top = meanings.best(means, meanings.of(name).better)
-    digits = _digits(means)
+    best, digits = meanings.best(means, meanings.of(name).better), _digits(means)
+    top = None if best is None else number.fixed(best, digits)  # whatever is written alike is equally good
 
     def cell(one: records.Checked | None) -> Cell:
         if one is None:
@@ -77,7 +77,8 @@ def _check(name: str, found: Sequence[records.Checked | None], n: int) -> list[C
         low, high, count = one.get("low"), one.get("high"), one.get("n", n)
         span = f"[{number.fixed(low, digits)}, {number.fixed(high, digits)}]" if number.real(low) and number.real(high) else ""
         told = f"{number.count(count)} of {number.count(n)} examples" if count != n else f"{number.count(n)} examples"
-        return Cell(number.fixed(one["mean"], digits), span, top is not None and one["mean"] == top, told)
+        text = number.fixed(one["mean"], digits)
+        return Cell(text, span, text == top, told)
 
     return [cell(one) for one in found]
 
@@ -90,9 +91,9 @@ def _digits(values: Sequence[records.Number]) -> int:
 
 def _times(methods: Sequence[str], values: Sequence[records.Number]) -> list[Cell]:
     """Milliseconds; random numbers, which explain nothing, do not compete."""
-    top = meanings.best([v for m, v in zip(methods, values, strict=True) if m != "random"], "smaller")
+    best = meanings.best([v for m, v in zip(methods, values, strict=True) if m != "random"], "smaller")
     return [
-        Cell("" if v is None else number.significant(v, 2), "", m != "random" and v is not None and v == top, "")
+        Cell("" if v is None else number.significant(v, 2), "", m != "random" and v is not None and v == best, "")
         for m, v in zip(methods, values, strict=True)
     ]
 

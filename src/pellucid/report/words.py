@@ -120,7 +120,9 @@ def view(explanations: records.Explanations, source: str) -> ExplainedView:
     for i, example in enumerate(explanations["examples"]):
         examples.append(_example(example, f"example-{i + 1}", unit, source))
     methods = [m for e in explanations["examples"] for m in e["methods"].values()]
-    names = dict.fromkeys(name for m in methods for name in m.get("checks") or {})
+    together = explanations.get("summary")
+    overall = together.get("checks", {}).values() if together else ()
+    names = dict.fromkeys(name for checks in (*overall, *(m.get("checks") or {} for m in methods)) for name in checks)
     return ExplainedView(
         explanations.get("site", ""),
         unit,
@@ -129,7 +131,7 @@ def view(explanations: records.Explanations, source: str) -> ExplainedView:
         any(m.get("gap") is not None for m in methods),
         _shown(len(examples), explanations.get("num", 0)),
         explanations.get("passes", ""),
-        summary.view(explanations.get("summary")),
+        summary.view(together),
         tuple((number.title(name), meanings.title(name)) for name in names if meanings.title(name)),
     )
 
