@@ -92,6 +92,10 @@ def test_letters_that_fonts_choke_on_make_a_picture(word):
     assert picture.draw(found([word, word], [1.0, -1.0])).height > 100
 
 
+def test_a_text_is_drawn_on_one_line_without_what_has_no_shape():
+    assert letters.clean("a\x00\ud83d\n\u2028b") == "a ? b"
+
+
 def test_without_any_installed_font_the_one_of_pillow_serves(monkeypatch):
     monkeypatch.setattr(letters, "FAMILIES", ())
     for cache in (letters._fonts, letters._has, letters._which):
