@@ -229,11 +229,16 @@ def test_a_seed_decides_all_that_is_drawn(tasks):
 
 
 def test_the_level_never_sees_what_is_measured(tasks):
-    """Measured problems swapped for their opposites leave the level where it was."""
-    entry = entries.entry("game:gradient")
-    here = score.score(entry, tasks[:3], tasks[3:], PROTOCOL)["level"]
-    there = score.score(entry, tasks[:3], tasks[4:], PROTOCOL)["level"]
-    assert here == there
+    """A method that is right at one level on tuning problems and at another on the measured ones gets no credit."""
+    levels = np.array([0.2, 0.8])
+
+    def answer(task, levels, seed):
+        place = 0 if task in tasks[:3] else 1
+        return Answer(np.where(np.arange(2)[:, None] == place, task.truths.smallest[:, 0], 0))
+
+    row = score.score(entries.Entry("turncoat", "subset", "", answer, levels), tasks[:3], tasks[3:], PROTOCOL)
+    assert row["level"] == 0.2
+    assert row["metrics"]["exact"]["high"] == 0
 
 
 def test_the_authors_protocol_takes_their_levels(tasks):

@@ -143,6 +143,8 @@ def test_afchar_multiplies_by_what_smaller_sets_leave_open():
     object.__setattr__(game, "_conditioned", (certainty, certainty))
     # alpha: 0, 1/4, 1/4, 9/16
     assert subsets.afchar(game, np.array([0.2, 0.3]))[:, 0].tolist() == [0b01, 0b11]
+    certainty[:, 0] = 0.5, 0.75, 0.5 + 0.5 * 0.5**0.5, 0.9  # g: 0, 1/4, 1/2, 0.64; alpha of both: 0.64 x 3/4 x 1/2 = 0.24
+    assert subsets.afchar(game, np.array([0.9]))[:, 0].tolist() == [0b10]
 
 
 def test_islands_are_the_connected_sets():
