@@ -17,6 +17,8 @@ WING = CONTRACT | PARTS | PROBE | {"evaluate"}
 FACE = {
     "run",
     "explained",
+    "explaining",
+    "study",
     "cli",
     "verbs",
     "grids",

@@ -24,6 +24,7 @@ PICKLES = {".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt"}
 
 def save(tensors: Mapping[str, Tensor], path: pathlib.Path) -> None:
     """Writes the tensors whole or not at all; names that share memory are each stored in full."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
     save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, temporary)
     os.replace(temporary, path)

@@ -99,7 +99,7 @@ def _add_making(verb: Add) -> None:
     _add_quiet(one)
 
     one = verb("list", lazily("list_"), "what there is")
-    one.add_argument("what", choices=["recipes", "models", "data", "methods", "shifts"])
+    one.add_argument("what", choices=["recipes", "models", "data", "methods", "checks", "shifts"])
     one.add_argument("--json", action="store_true")
 
     one = verb("show", lazily("show"), "the recipe as YAML, with overrides")
@@ -139,14 +139,7 @@ def _add_measuring(verb: Add) -> None:
 
     one = verb("explain", lazily("explain"), "which words (pixels, columns) made the model say so, and is that to be believed")
     _add_run(one)
-    one.add_argument(
-        "--input", action="append", default=[], help="a text, or a file of a known data kind (default: examples of the test sets)"
-    )
-    one.add_argument("--method", default="iba,integrated_gradients,occlusion,lime", help="names, separated by commas (default %(default)s)")
-    one.add_argument("--site", default="input")
-    one.add_argument("--answer", choices=["predicted", "gold"], default="predicted")
-    one.add_argument("--num", type=int, default=3, help="examples per test set (default %(default)s)")
-    one.add_argument("--html", help="write a page")
+    _add_explain(one)
 
     one = verb("predict", lazily("predict"), "predictions of a run")
     _add_run(one)
@@ -155,6 +148,28 @@ def _add_measuring(verb: Add) -> None:
 
     one = verb("report", lazily("report"), "write the run's page")
     _add_run(one)
+
+
+def _add_explain(one: argparse.ArgumentParser) -> None:
+    one.add_argument(
+        "--input", "--text", action="append", default=[], help="a text, or a file of a known data kind (default: examples of the test sets)"
+    )
+    one.add_argument("--method", default="iba,integrated_gradients,occlusion,lime", help="names, separated by commas (default %(default)s)")
+    one.add_argument("--compare", default="", metavar="NAMES", help="the same as --method, as in iba,ig,lime")
+    one.add_argument("--site", default="input", help="where units are read and replaced, as layer.4 (default %(default)s)")
+    one.add_argument("--all-layers", action="store_true", help="the first method's map at every site as well: how information flows")
+    one.add_argument("--answer", default="predicted", help="what is explained: predicted, gold or a label (default %(default)s)")
+    one.add_argument("--check", default="cheap", help="cheap, all, none, or names from `pellucid list checks` (default %(default)s)")
+    one.add_argument("--set", action="append", default=[], metavar="METHOD.OPTION=VALUE", help="a method's setting, as in iba.beta=0.1")
+    one.add_argument("--num", type=int, default=3, help="examples per test set (default %(default)s)")
+    one.add_argument("--all", action="store_true", help="every example of the test sets")
+    one.add_argument("--out", metavar="FOLDER", help="keep explanations there, and go on there (default: the run's results)")
+    one.add_argument("--batch-size", type=int, default=16, help="examples at a time; changes no result (default %(default)s)")
+    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--html", metavar="FILE", help="write a page")
+    one.add_argument("--png", metavar="FILE", help="write a picture")
+    _add_columns(one)
+    _add_quiet(one)
 
 
 def _add_checking(verb: Add) -> None:

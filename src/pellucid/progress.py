@@ -1,4 +1,4 @@
-"""Progress of training, told on stderr."""
+"""Progress of long work, told on stderr."""
 
 import sys
 from typing import Any
@@ -7,7 +7,7 @@ from rich.console import Console
 
 
 class Watching:
-    """Progress of training on stderr: a bar on a terminal, else a line now and then."""
+    """Progress on stderr: a bar on a terminal, else a line now and then."""
 
     def __init__(self, quiet: bool):
         self.plain = quiet or not sys.stderr.isatty()
@@ -33,6 +33,23 @@ class Watching:
             self.next_line = share + 0.1
         elif not self.plain:
             self._bar(at)
+
+    def count(self, at: int, of: int, what: str) -> None:
+        """Takes how many of how many are done."""
+        if self.plain:
+            if at / of >= self.next_line and of > 20:
+                print(f"{what}: {at} of {of}", file=sys.stderr, flush=True)
+                self.next_line = at / of + 0.1
+            return
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        if self.bar is None:
+            self.bar = Progress(
+                TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=self.console, transient=True
+            )
+            self.job = self.bar.add_task(what, total=of)
+            self.bar.start()
+        self.bar.update(self.job, completed=at)
 
     def _bar(self, at: Any) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

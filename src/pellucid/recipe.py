@@ -195,6 +195,42 @@ class Table:
     notes: str = ""
 
 
+@dataclass(frozen=True)
+class Contender:
+    """One setting of an attribution method.
+
+    Args:
+        options: of the method, as `pellucid explain --set METHOD.OPTION=VALUE` gives them.
+        target: what it explains: the model's `answer`, or, mistaken, always the label of this index.
+    """
+
+    method: str
+    site: str = "input"
+    options: Mapping[str, str] = field(default_factory=dict)
+    target: Literal["answer"] | int = "answer"
+
+
+@dataclass(frozen=True)
+class Study:
+    """Explanations compared: `pellucid table` trains the recipes, explains, deletes, and prints the degradation scores.
+
+    Args:
+        recipes: name of a set -> recipe; its dev set chooses, its first test set measures.
+        contenders: name -> settings, of which the one that does best on the examples that choose is measured.
+        main: the contender whose differences from the others are told.
+        num_choose: examples of the dev set that choose.
+        num_test: examples of the test set that measure.
+    """
+
+    title: str
+    recipes: Mapping[str, str]
+    contenders: Mapping[str, Sequence[Contender]]
+    main: str
+    num_choose: int = 16
+    num_test: int = 200
+    notes: str = ""
+
+
 # ---- finding recipes ----------------------------------------------------------------------------------------------
 
 

@@ -5,23 +5,28 @@ import pathlib
 import platform
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 
 import pellucid
-from pellucid import checkpoint, publish
+from pellucid import checkpoint, explaining, publish
 from pellucid import recipe as recipes
+from pellucid.coerce import nearest
 from pellucid.data.corrupt import TEXT
 from pellucid.data.leaks import leaks
 from pellucid.data.read import read
 from pellucid.errors import BadData, BadUsage, UnsafeInput
 from pellucid.evaluate import Evaluation, evaluate
 from pellucid.explain.attribution import Statistics
-from pellucid.explain.explain import Question, explain, statistics_at
+from pellucid.explain.catalog import canonical
+from pellucid.explain.explain import Known, Question, statistics_at
+from pellucid.explain.methods import Method
 from pellucid.explain.probe import find_site
+from pellucid.explain.readout import Readout, readout, train_readout
+from pellucid.explained import Explained
 from pellucid.recipe import Data, Recipe
 from pellucid.report import page
 from pellucid.shift import compare, corruption, detect
@@ -104,41 +109,75 @@ class Run:
     def explain(
         self,
         examples: Sequence[Example | str] | None = None,
-        methods: Sequence[str] = Question.methods,
-        site: str = "input",
-        answer: str = "predicted",
-        num: int = 3,
-    ) -> dict[str, Any]:
-        """Relevance of every word by each method, with its degradation curve.
+        num: int | None = 3,
+        out: str | os.PathLike[str] | None = None,
+        watch: Callable[[int, int], None] | None = None,
+        **asked: Any,
+    ) -> Explained:
+        """Relevance of every word by each method, with checks of each explanation.
 
         Args:
-            examples: by default `num` of each of the recipe's test sets, right and wrong answers alike; these are kept in
-                `results/explanations.json`.
-            answer: explain the answer that was `predicted`, or the `gold` one.
+            examples: by default `num` of each of the recipe's test sets (None takes all), right and wrong answers alike; these are
+                kept in `results/`, line by line, and the same call goes on where it was interrupted.
+            out: another folder to keep them in; with it, those of `examples` are kept, too.
+            watch: called with the examples done and all.
+            asked: fields of `pellucid.explain.explain.Question`: methods, site, answer, checks, options, flow ("all" for every
+                site), batch_size, seed, score.
         """
-        given = examples is not None
+        question = self._question(asked)
         rows = self._rows(examples) if examples is not None else self._some_of_each(num)
         if not rows:
             raise BadUsage(f"{self.folder}: the recipe has no test sets; give texts with --input")
-        question = Question(tuple(methods), site, answer)
-        gold = getattr(self.task, "gold", None)
-        found = explain(self.task, rows, question, self.statistics(site), gold)
-        return found if given else self._keep("explanations", found)
+        folder = pathlib.Path(out) if out else None if examples is not None else self.folder / "results"
+        fitted = {"readout": self.readout(question.site)} if "readout" in question.methods else {}
+        known = Known(self.statistics, self._statistics_anew, getattr(self.task, "gold", None), fitted)
+        found = explaining.explain_all(self.task, rows, question, known, folder, watch)
+        if folder:
+            explaining.write(found, folder)
+        return Explained(found)
 
-    def _some_of_each(self, num: int) -> list[Example]:
-        some = {name: replace(data, limit=_least(data.limit, num)) for name, data in self.recipe.tests.items()}
+    def _question(self, asked: Mapping[str, Any]) -> Question:
+        names = [f.name for f in fields(Question)]
+        for name in asked:
+            if name not in names:
+                raise BadUsage(f"explain: no argument {name!r}" + nearest(name, names))
+        flow = asked.get("flow", ())
+        lists = {k: v if v is None else tuple(map(canonical, v)) for k, v in asked.items() if k in ("methods", "checks")}
+        return Question(**{**asked, **lists, "flow": tuple(self.task.sites) if flow == "all" else tuple(flow)})
+
+    def _some_of_each(self, num: int | None) -> list[Example]:
+        tests = self.recipe.tests.items()
+        some = {name: data if num is None else replace(data, limit=_least(data.limit, num)) for name, data in tests}
         return [{**row, "set": name} for name, data in some.items() for row in self.prepared(data)]
 
     def statistics(self, site: str) -> Statistics:
         """Mean and spread of the units at a site over 300 training examples, kept in the folder."""
         place = self.folder / "statistics" / f"{find_site(self.task, site).module}.{find_site(self.task, site).side}.safetensors"
         if not place.exists():
-            rows = self.prepared(replace(self.recipe.train, limit=_least(self.recipe.train.limit, 300)))
-            found = statistics_at(self.task, rows, site)
-            place.parent.mkdir(exist_ok=True)
+            found = statistics_at(self.task, self._training_rows(300), site)
             checkpoint.save({"mean": found.mean, "std": found.std}, place)
         kept = {k: v.to(self.fabric.device) for k, v in checkpoint.load(place).items()}
         return Statistics(kept["mean"], kept["std"])
+
+    def _statistics_anew(self, site: str) -> Statistics:
+        """The same over fewer examples, of the model as it is now; nothing is kept."""
+        return statistics_at(self.task, self._training_rows(64), site)
+
+    def _training_rows(self, num: int) -> list[Example]:
+        return self.prepared(replace(self.recipe.train, limit=_least(self.recipe.train.limit, num)))
+
+    def readout(self, site: str) -> Method:
+        """The readout bottleneck of a site, trained on 500 training examples the first time and kept in the folder."""
+        names = list(self.task.sites)
+        reads = list(dict.fromkeys([*names[: names.index(site) + 1][-2:], site, names[-1]])) if site in names else [site]
+        statistics = {name: self.statistics(name) for name in reads}
+        place = self.folder / "readout" / f"{site}.safetensors"
+        widths = [known.mean.shape[-1] for known in statistics.values()]
+        network = Readout(sum(widths), statistics[site].mean.shape[-1]).to(self.fabric.device)
+        if not place.exists():
+            checkpoint.save(train_readout(self.task, self._training_rows(500), site, statistics).state_dict(), place)
+        checkpoint.load_into(network, checkpoint.load(place), str(place))
+        return readout(network.eval(), site, statistics)
 
     # ---- using -------------------------------------------------------------------------------------------------------
 

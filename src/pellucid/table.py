@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from pellucid import checkpoint, recipe, run
+from pellucid import study as studies
 from pellucid.coerce import nearest
 from pellucid.errors import BadData, BadUsage
-from pellucid.recipe import Cell, Table
+from pellucid.recipe import Cell, Study, Table
 from pellucid.shift import matrix
 from pellucid.train.loop import Progress
 
@@ -32,15 +33,19 @@ class Wanted:
     runs: pathlib.Path = pathlib.Path("runs/tables")
 
 
-def find(name: str) -> Table:
-    """The table that a recipe file of the package defines.
+def find(name: str) -> Table | Study:
+    """The table or study that a recipe file of the package defines.
 
     Raises:
         BadUsage: there is none.
     """
     if name not in recipe.places():
         raise BadUsage(f"no table {name!r}" + nearest(name, recipe.places()))
-    return importlib.import_module(f"pellucid.recipes.{name}").table()
+    module = importlib.import_module(f"pellucid.recipes.{name}")
+    makes = getattr(module, "table", None) or getattr(module, "study", None)
+    if makes is None:
+        raise BadUsage(f"{name} has recipes but no table; `pellucid list recipes` names them")
+    return makes()
 
 
 def measure(name: str, wanted: Wanted, train: bool, watch: Callable[[Progress], None], say: Callable[[str], None]) -> dict[str, Any]:
@@ -50,6 +55,11 @@ def measure(name: str, wanted: Wanted, train: bool, watch: Callable[[Progress], 
         BadData: nothing has been run.
     """
     table = find(name)
+    if isinstance(table, Study):
+        found = studies.measure(table, wanted.runs / name, wanted.only, train, watch, say)
+        if not found:
+            raise BadData(f"no runs of table {name!r} in {wanted.runs}; add --run to train them")
+        return {"name": name, "title": table.title, "notes": table.notes, "main": table.main, "sets": found}
     rows = []
     for cell, seed in _jobs(table, wanted):
         folder = wanted.runs / name / f"{cell.train}-{cell.model}-{seed}".replace(" ", "_").replace("/", "_")
@@ -112,6 +122,8 @@ def write(found: dict[str, Any], folder: pathlib.Path) -> None:
 
 def markdown(found: dict[str, Any]) -> str:
     """A table per group: models by sets, mean and spread over seeds, the drop, and a verdict in words; then detection."""
+    if "sets" in found:
+        return studies.markdown(found["title"], found["notes"], found["main"], found["sets"])
     rows = found["rows"]
     lines = [f"# {found['title']}", "", found["notes"], ""] if found["notes"] else [f"# {found['title']}", ""]
     for group in dict.fromkeys(r["group"] for r in rows):

@@ -18,6 +18,7 @@ from pellucid.progress import Watching
 from pellucid.recipe import Data
 
 Given = argparse.Namespace
+MANY = 20  # examples that a terminal still shows one by one
 
 
 # ---- shared by verbs --------------------------------------------------------------------------------------------------
@@ -55,7 +56,14 @@ def print_json(value: Any) -> None:
 
 def list_(given: Given) -> int:
     """Names and one line each."""
-    rows = {"recipes": _recipes, "models": _models, "data": _data, "methods": _methods, "shifts": _shifts}[given.what]()
+    rows = {
+        "recipes": _recipes,
+        "models": _models,
+        "data": _data,
+        "methods": _methods,
+        "checks": _checks_told,
+        "shifts": _shifts,
+    }[given.what]()
     if given.json:
         print_json(rows)
     else:
@@ -82,9 +90,15 @@ def _data() -> dict[str, str]:
 
 
 def _methods() -> dict[str, str]:
-    from pellucid.explain.catalog import METHODS
+    from pellucid.explain.catalog import FITTED, METHODS
 
-    return METHODS
+    return {**METHODS, **FITTED}
+
+
+def _checks_told() -> dict[str, str]:
+    from pellucid.explain.checks import CHECKS
+
+    return {name: check.about for name, check in CHECKS.items()}
 
 
 def _shifts() -> dict[str, str]:
@@ -272,37 +286,76 @@ def _inputs(given: Given, inputs: Sequence[str]) -> list[Any]:
 
 
 def explain(given: Given) -> int:
-    """Coloured words on the terminal, JSON, or a page."""
-    from pellucid import checkpoint, run
-    from pellucid.explain import render
+    """Coloured words on the terminal, JSON, a page, a picture; for many examples what they say together."""
+    from pellucid import run
 
     done = run.load(given.run)
-    methods = tuple(m.strip() for m in given.method.split(",") if m.strip())
     inputs = _inputs(given, given.input) if given.input else None
-    found = done.explain(inputs, methods=methods, site=given.site, answer=given.answer, num=given.num)
-    if given.html:
-        from pellucid.report import page
-
-        checkpoint.write_text(pathlib.Path(given.html), page.explanations(found))
-        print(given.html, file=sys.stderr)
+    with Watching(given.quiet) as watching:
+        found = done.explain(
+            inputs,
+            None if given.all else given.num,
+            given.out,
+            lambda at, of: watching.count(at, of, "explaining"),
+            methods=_names(given.compare or given.method),
+            site=given.site,
+            answer=given.answer,
+            checks=_checks(given.check),
+            options=settings_of(given),
+            flow="all" if given.all_layers else (),
+            batch_size=given.batch_size,
+            seed=given.seed,
+        )
+    for path in (given.html, given.png):
+        if path:
+            print(found.save(path), file=sys.stderr)
+    if found["passes"]:
+        print(f"every pass ran the whole model: {found['passes']}", file=sys.stderr)
     if given.json:
-        print_json(found)
+        print_json(found.to_dict())
         return 0
     console = Console()
-    for record in found["examples"]:
-        told = f"{record['set']} {record['id']}: {record['prediction']} ({found['score_unit']} {record['score']:.3f})"
-        console.print(told + (f", labelled {record['label']}" if record["label"] is not None else ""), highlight=False, style="bold")
-        for name, one in record["methods"].items():
-            area = (
-                f"  area {one['degradation']['area']:+.3f}, at random {one['degradation']['random_area']:+.3f}"
-                if one["degradation"]
-                else ""
-            )
-            gap = f"  gap {one['gap']:+.1%}" if one["gap"] is not None else ""
-            console.print(f"  {name}{area}{gap}", highlight=False)
-            console.print("   ", render.coloured(record["words"], one["relevance"]))
-        console.print("   ", render.legend(record["words"], next(iter(record["methods"].values()))["relevance"]))
+    if len(found.examples) <= MANY:
+        for record in found.examples:
+            _tell(console, record, found.score_unit)
+    if len(found.examples) > 1:
+        from pellucid.explain import render
+
+        console.print(render.summary(found.summary))
     return 0
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(m.strip() for m in text.split(",") if m.strip())
+
+
+def _checks(text: str) -> tuple[str, ...] | None:
+    """Which checks: None for the cheap ones."""
+    from pellucid.explain.checks import CHECKS
+
+    return {"cheap": None, "none": (), "all": tuple(CHECKS)}.get(text, _names(text))
+
+
+def _tell(console: Console, record: Mapping[str, Any], unit: str) -> None:
+    """One example: a line about it, then for each method its checks and the coloured words, then the layers."""
+    from pellucid.explain import render
+
+    told = f"{record['set']} {record['id']}: {record['prediction']} ({unit} {record['score']:.3f})"
+    asked = f", explained as {record['answer']}" if record["answer"] != record["prediction"] else ""
+    labelled = f", labelled {record['label']}" if record["label"] is not None else ""
+    console.print(told + labelled + asked, highlight=False, style="bold")
+    for name, one in record["methods"].items():
+        curve = one["degradation"]
+        area = f"  area {curve['area']:+.3f}, at random {curve['random_area']:+.3f}" if curve else ""
+        gap = f"  gap {one['gap']:+.1%}" if one["gap"] is not None else ""
+        console.print(f"  {name}{area}{gap}", highlight=False)
+        console.print("   ", render.coloured(record["words"], one["relevance"]))
+        if one["checks"]:
+            console.print("   ", render.checks(one["checks"]))
+    if record["methods"]:
+        console.print("   ", render.legend(record["words"], next(iter(record["methods"].values()))["relevance"]))
+    if "flow" in record:
+        console.print(render.flow(record["words"], record["flow"], console.width))
 
 
 def report(given: Given) -> int:

@@ -1,17 +1,9 @@
 """What a person reads: colours, the legend, the record of an example."""
 
-import json
-
-import torch
 from rich.console import Console
 
 from pellucid.explain import render
-from pellucid.explain.attribution import baseline
-from pellucid.explain.degrade import degradations
-from pellucid.explain.methods import METHODS
-from pellucid.explain.probe import ask
-from pellucid.explain.render import as_record, coloured, legend
-from toys import Sentences, sentences
+from pellucid.explain.render import coloured, legend
 
 
 def test_words_for_are_blue_words_against_orange_and_the_strongest_is_full():
@@ -36,22 +28,6 @@ def test_the_legend_tells_the_strongest_words_in_figures():
     text = legend(["good", "dull", "and", "fine"], [2.0, -2.5, 0.0, 1.0]).plain
     assert "for" in text and "against" in text
     assert text.endswith("strongest: dull -2.5, good +2, fine +1")
-
-
-def test_a_record_holds_words_methods_and_curves_as_json():
-    task = Sentences()
-    probe = ask(task, task.collate(sentences()))
-    found = {name: METHODS[name](probe, None, 0) for name in ("iba", "integrated_gradients")}
-    curves = degradations(probe, {"iba": found["iba"].relevance}, baseline(probe))
-    head = {"set": "movies", "id": "reviews.csv:3", "prediction": 1.5, "label": 2.0, "score": 1.5}
-    record = as_record(head, probe, 2, found, curves)
-    assert json.loads(json.dumps(record, allow_nan=False)) == record
-    assert record["words"] == ["bad", "and", "very", "long", "indeed"] and record["id"] == "reviews.csv:3"
-    iba, gradients = record["methods"]["iba"], record["methods"]["integrated_gradients"]
-    assert len(iba["relevance"]) == 5 and iba["gap"] is None and "sample statistics" in iba["note"]
-    assert abs(gradients["gap"]) < 0.05 and gradients["degradation"] is None
-    assert iba["degradation"]["area"] == float(f"{curves['iba'].area[2].item():.6g}")
-    assert torch.tensor(iba["relevance"]).ge(0).all()
 
 
 FLOW = {"method": "iba", "unit": "nats", "sites": ["embedding", "layer.0"], "relevance": [[1.0, 4.0, 0.0], [2.0, -4.0, 0.4]]}

@@ -96,7 +96,9 @@ def official(probe: Probe) -> Statistics:
     except (EinopsError, BadUsage):
         raise BadUsage(f"official statistics: what goes into {probe.site.module!r} is not like what it gives; use calibrated") from None
     if before.shape != probe.units.shape:
-        raise BadUsage(f"official statistics: {probe.site.module!r} turns {tuple(before.shape)} into {tuple(probe.units.shape)}; use calibrated")
+        raise BadUsage(
+            f"official statistics: {probe.site.module!r} turns {tuple(before.shape)} into {tuple(probe.units.shape)}; use calibrated"
+        )
     return Statistics(before, torch.full_like(before, OFFICIAL_STD), "official")
 
 
@@ -292,4 +294,4 @@ def _loss(
             return -reduce(scores.detach(), "(k b) -> b", "sum", b=len(units)), torch.autograd.grad(-scores.sum(), here)[0]
 
     losses, pulls = zip(*in_chunks(some, noise, 1, max(1, probe.rows // len(units))), strict=True)
-    return sum(losses) / len(noise), sum(pulls) / len(noise)  # type: ignore[return-value]
+    return sum(losses) / len(noise), sum(pulls) / len(noise)

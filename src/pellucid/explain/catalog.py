@@ -13,3 +13,10 @@ METHODS: dict[str, str] = {
     "attention_rollout": "attention followed through all layers (Abnar 2020), for models that offer it; the same for every answer",
     "random": "uniform numbers; what every other method must beat",
 }
+SHORT = {"ig": "integrated_gradients", "shap": "kernel_shap", "rollout": "attention_rollout", "gxi": "gradient_x_input"}
+FITTED = {"readout": "the bottleneck of a network that was trained once to say the gates (Schulz 2020); two passes, for test sets"}
+
+
+def canonical(name: str) -> str:
+    """The full name of a method that has a short one."""
+    return SHORT.get(name, name)

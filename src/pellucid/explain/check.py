@@ -6,33 +6,13 @@ from typing import Any
 import torch
 from einops import einsum, repeat
 
-from pellucid.coerce import nearest
-from pellucid.errors import BadUsage
 from pellucid.explain.attribution import Attribution, baseline
 from pellucid.explain.bottleneck import calibrated
 from pellucid.explain.degrade import degradation
-from pellucid.explain.explain import method_of
-from pellucid.explain.methods import Method
+from pellucid.explain.methods import named
 from pellucid.explain.probe import Attention, Probe
-from pellucid.recipe import file_module
 
 NUM_PLANTED, NUM_UNITS, WIDTH, NUM_EXAMPLES = 3, 12, 8, 8
-
-
-def find(name: str) -> Method:
-    """A method by its public name, or `./mine.py:function`, called as `function(probe, statistics, seed) -> Attribution`.
-
-    Raises:
-        BadUsage: no such method, file or function.
-    """
-    place, colon, function = name.rpartition(":")
-    if not colon:
-        return method_of(name)
-    module = file_module(place)
-    found = getattr(module, function, None)
-    if not callable(found):
-        raise BadUsage(f"no function {function!r} in {place}" + nearest(function, [k for k, v in vars(module).items() if callable(v)]))
-    return found
 
 
 def planted(seed: int = 0) -> tuple[Probe, torch.Tensor]:
@@ -79,7 +59,7 @@ def alone(probe: Probe, i: int) -> Probe:
 
 def check_method(name: str) -> list[dict[str, Any]]:
     """One row per promise: what it is, whether it is kept, and the number found."""
-    method = find(name)
+    method = named(name, {})
     probe, truth = planted()
     statistics = calibrated(probe.units, probe.present)
 

@@ -1,22 +1,25 @@
 """Explains examples with one or more methods and checks each explanation: what results/explanations.json holds."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from pellucid.coerce import nearest
 from pellucid.data import loader
 from pellucid.errors import BadUsage
 from pellucid.explain import probe as probes
-from pellucid.explain.attribution import Statistics, baseline
+from pellucid.explain.attribution import Attribution, Statistics, baseline
 from pellucid.explain.bottleneck import Calibration
-from pellucid.explain.catalog import METHODS as CATALOG
-from pellucid.explain.degrade import degradations, on_scale
-from pellucid.explain.methods import METHODS, Method
-from pellucid.explain.render import as_record
-from pellucid.task import Example, Task
+from pellucid.explain.checks import Again, Case, check_case
+from pellucid.explain.methods import Method, named
+from pellucid.explain.record import Findings, Flow, Record, records, summarise
+from pellucid.explain.sanity import Setting
+from pellucid.task import Batch, Example, Output, Task
+
+Gold = Callable[[Sequence[Example]], Tensor]
 
 
 @dataclass(frozen=True)
@@ -24,29 +27,41 @@ class Question:
     """How to ask.
 
     Args:
-        methods: names, from `pellucid list methods`.
+        methods: names, from `pellucid list methods`, or `./mine.py:function`.
         site: where units are read and replaced.
-        answer: what to explain, `predicted` or `gold`.
-        check: also draw the degradation curves.
+        answer: what to explain, `predicted`, `gold`, or a label.
+        checks: names, from `pellucid list checks`; None takes the cheap ones.
+        options: settings of methods, `{"iba.beta": "0.1"}`.
+        flow: sites at which the first method draws a map as well, from below to above.
+        score: what to explain instead of the task's score of the answer, as a margin between two labels.
     """
 
     methods: tuple[str, ...] = ("iba", "integrated_gradients", "occlusion", "lime")
     site: str = "input"
     answer: str = "predicted"
-    check: bool = True
+    checks: tuple[str, ...] | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+    flow: tuple[str, ...] = ()
     batch_size: int = 16
     seed: int = 0
+    score: Callable[[Output], Tensor] | None = None
 
 
-def method_of(name: str) -> Method:
-    """The method of that name.
+@dataclass(frozen=True)
+class Known:
+    """What explaining needs beside the task.
 
-    Raises:
-        BadUsage: there is none; the message gives the nearest.
+    Args:
+        statistics: of the units at a site, over in-domain examples.
+        anew: the same under the weights of the moment, for the check that randomises them; None makes do without.
+        gold: examples -> answer, where the task knows the right one.
+        methods: more methods by name, as one that was fitted.
     """
-    if name not in METHODS:
-        raise BadUsage(f"no method {name!r}" + nearest(name, list(CATALOG)))
-    return METHODS[name]
+
+    statistics: Callable[[str], Statistics]
+    anew: Callable[[str], Statistics] | None = None
+    gold: Gold | None = None
+    methods: Mapping[str, Method] = field(default_factory=dict)
 
 
 def statistics_at(task: Task, examples: Sequence[Example], site: str, batch_size: int = 32) -> Statistics:
@@ -59,54 +74,126 @@ def statistics_at(task: Task, examples: Sequence[Example], site: str, batch_size
     return calibration.compute()
 
 
-def explain(
-    task: Task,
-    examples: Sequence[Example],
-    question: Question,
-    statistics: Statistics,
-    gold: Callable[[Sequence[Example]], torch.Tensor] | None = None,
-) -> dict[str, Any]:
-    """One record per example, in order.
+def explain(task: Task, examples: Sequence[Example], question: Question, known: Known) -> Record:
+    """All records, in the order of the examples, with what they say together."""
+    rows: dict[int, Record] = {}
+    reasons: dict[str, None] = {}
+    for found, reason in explained(task, examples, question, known):
+        rows |= found
+        reasons |= {reason: None} if reason else {}
+    return whole(task, question, [rows[i] for i in range(len(examples))], next(iter(reasons), ""))
+
+
+def whole(task: Task, question: Question, rows: Sequence[Record], passes: str = "") -> Record:
+    """The records under what they have in common."""
+    head = {"site": question.site, "score_unit": task.score_unit, "num": len(rows), "passes": passes}
+    return {**head, "summary": summarise(rows) if rows else None, "examples": list(rows)}
+
+
+def explained(
+    task: Task, examples: Sequence[Example], question: Question, known: Known, done: frozenset[int] = frozenset()
+) -> Iterator[tuple[dict[int, Record], str]]:
+    """Batch by batch the records by place, and why the model was run whole, if it was; alike lengths go together.
 
     Args:
         examples: prepared; a `set` entry says which test set one comes from.
-        gold: examples -> answer, needed for `question.answer == "gold"`.
+        done: places that need not be explained.
+    Raises:
+        BadUsage: no such method, option, site, check or answer; before any work.
     """
-    methods = {name: method_of(name) for name in question.methods}
-    probes.find_site(task, question.site)
-    if question.answer not in ("predicted", "gold") or (question.answer == "gold" and gold is None):
-        raise BadUsage(f"answer {question.answer!r}: this task can explain {'predicted or gold' if gold else 'predicted'}")
-    records: list[dict[str, Any]] = []
-    for first in range(0, len(examples), question.batch_size):
-        some = examples[first : first + question.batch_size]
-        records += _explain_batch(task, some, methods, question, statistics, gold(some) if gold and question.answer == "gold" else None)
-    return {"site": question.site, "score_unit": task.score_unit, "examples": records}
+    methods = methods_of(question, known)
+    for site in (question.site, *question.flow):
+        probes.find_site(task, site)
+    if question.answer != "predicted" and known.gold is None:
+        raise BadUsage(f"answer {question.answer!r}: this task can explain predicted")
+    order = sorted((i for i in range(len(examples)) if i not in done), key=lambda i: -examples[i].get("length", 0))
+    for first in range(0, len(order), question.batch_size):
+        places = order[first : first + question.batch_size]
+        found = _explain_batch(task, [examples[i] for i in places], methods, question, known)
+        reason = found.probe.passes.reason if found.probe.passes else ""
+        yield dict(zip(places, records(found), strict=True)), reason
 
 
-def _explain_batch(
-    task: Task,
-    examples: Sequence[Example],
-    methods: Mapping[str, Method],
-    question: Question,
-    statistics: Statistics,
-    answer: torch.Tensor | None,
-) -> list[dict[str, Any]]:
-    device = next(task.model.parameters()).device
-    batch = loader.move(task.collate(examples), device)
+def methods_of(question: Question, known: Known) -> dict[str, Method]:
+    """The question's methods, each with its settings, under the names they are shown by.
+
+    Raises:
+        BadUsage: an unknown method or setting, or a setting of a method that is not asked.
+    """
+    options: dict[str, dict[str, str]] = {}
+    for key, value in question.options.items():
+        method, _, option = key.partition(".")
+        options.setdefault(method, {})[option] = value
+    found = {}
+    for name in question.methods:
+        shown = name.rpartition(":")[2]
+        found[shown] = known.methods[name] if name in known.methods else named(name, options.pop(shown, {}))
+    if options:
+        raise BadUsage(f"--set {next(iter(options))}...: the methods asked are {', '.join(found)}")
+    return found
+
+
+def _explain_batch(task: Task, examples: Sequence[Example], methods: Mapping[str, Method], question: Question, known: Known) -> Findings:
+    batch = loader.move(task.collate(examples), next(task.model.parameters()).device)
+    heads, answer = _heads(task, examples, batch, question, known.gold)
+    probe = probes.ask(task, batch, question.site, answer, score=question.score)
+    statistics = known.statistics(question.site)
+    found, times = {}, {}
+    for name, method in methods.items():
+        start = time.perf_counter()
+        found[name] = method(probe, statistics, question.seed)
+        times[name] = 1000 * (time.perf_counter() - start) / len(examples)
+    again = _again(task, batch, question, known, answer, methods)
+    case = Case(
+        probe,
+        {name: a.relevance for name, a in found.items()},
+        baseline(probe, "mean", statistics),
+        question.seed,
+        "value" if question.score else task.score_unit,
+        again,
+    )
+    checks = check_case(case, question.checks) if question.checks != () else {}
+    curves = case.curves if question.checks != () else {}
+    return Findings(probe, heads, found, curves, checks, times, _flow(task, batch, answer, methods, question, known))
+
+
+def _heads(
+    task: Task, examples: Sequence[Example], batch: Batch, question: Question, gold: Gold | None
+) -> tuple[list[dict[str, Any]], Tensor]:
+    """Who each example is and what is explained of it."""
     with torch.no_grad(), probes.still(task.model):
         output = task.model(batch)
         predictions = task.predict(output, batch)
-        answer = task.answer(output) if answer is None else answer.to(device)
-        scores = task.score(output, answer).tolist()
-    probe = probes.ask(task, batch, question.site, answer)
-    found = {name: method(probe, statistics, question.seed) for name, method in methods.items()}
-    curves = {}
-    if question.check:
-        relevances = {name: a.relevance for name, a in found.items()}
-        start = baseline(probe, "mean", statistics)
-        curves = degradations(on_scale(probe, task.score_unit), relevances, start, seed=question.seed)
-    heads = [
-        {"set": e.get("set", "input"), "id": e.get("id"), "prediction": p, "label": e.get("label"), "score": s}
-        for e, p, s in zip(examples, predictions, scores, strict=True)
-    ]
-    return [as_record(head, probe, i, found, curves) for i, head in enumerate(heads)]
+        answer = task.answer(output)
+        if question.answer != "predicted" and gold is not None:
+            asked = examples if question.answer == "gold" else [{**e, "label": question.answer} for e in examples]
+            answer = gold(asked).to(answer.device)
+        scores = (question.score(output) if question.score else task.score(output, answer)).tolist()
+    told = (
+        predictions
+        if question.answer == "predicted"
+        else [e.get("label") if question.answer == "gold" else question.answer for e in examples]
+    )
+    rows = zip(examples, predictions, told, scores, strict=True)
+    return [
+        {"set": e.get("set", "input"), "id": e.get("id"), "prediction": p, "label": e.get("label"), "answer": t, "score": s}
+        for e, p, t, s in rows
+    ], answer
+
+
+def _again(task: Task, batch: Batch, question: Question, known: Known, answer: Tensor, methods: Mapping[str, Method]) -> Again | None:
+    if question.score is not None:
+        return None
+    return Again(methods, Setting(task, batch, question.site, answer, lambda: known.anew(question.site) if known.anew else None))
+
+
+def _flow(task: Task, batch: Batch, answer: Tensor, methods: Mapping[str, Method], question: Question, known: Known) -> Flow | None:
+    if not question.flow:
+        return None
+    name, method = next(iter(methods.items()))
+    maps: dict[str, Attribution] = {}
+    for site in question.flow:
+        probe = probes.ask(task, batch, site, answer, score=question.score)
+        maps[site] = method(probe, known.statistics(site), question.seed)
+    unit = question.options.get("iba.unit", "nats") if name == "iba" else ""
+    return Flow(name, unit, {site: a.relevance for site, a in maps.items()})

@@ -191,7 +191,7 @@ def _leaves(value: Any, work: Callable[[Tensor], Tensor]) -> Any:
         parts = [_leaves(v, work) for v in value]
         return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
     if isinstance(value, Mapping):
-        return type(value)(**{k: _leaves(v, work) for k, v in value.items()})  # type: ignore[call-arg]
+        return type(value)(**{k: _leaves(v, work) for k, v in value.items()})
     raise Opaque(f"a module gives {type(value).__name__}, which holds tensors out of sight")
 
 
@@ -203,7 +203,7 @@ def skipping(calls: list[tuple[nn.Module, Any]]) -> Iterator[None]:
         waiting.setdefault(module, []).append(value)
     own = {module: vars(module).get("forward") for module in waiting}
     for module, values in waiting.items():
-        module.forward = _stand_in(module.forward, iter(values))  # type: ignore[method-assign]
+        module.forward = _stand_in(module.forward, iter(values))
     try:
         yield
     finally:
@@ -265,7 +265,12 @@ def tiles(batch: Below, one: Below, two: Below) -> Tiles | str:
 
 def _tensors(below: Below) -> list[Tensor]:
     found: list[Tensor] = []
-    _leaves([value for _, value in below.calls], lambda t: (found.append(t), t)[1])
+
+    def note(tensor: Tensor) -> Tensor:
+        found.append(tensor)
+        return tensor
+
+    _leaves([value for _, value in below.calls], note)
     return found
 
 

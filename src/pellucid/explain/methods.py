@@ -15,6 +15,7 @@ from pellucid.explain import attribution, bottleneck, catalog, gradient, perturb
 from pellucid.explain.attribution import Attribution, Statistics
 from pellucid.explain.probe import Probe
 from pellucid.explain.rollout import attention_rollout
+from pellucid.recipe import file_module
 
 Baseline = Literal["mean", "zero"]
 Removal = Literal["mean", "zero", "cut"]
@@ -28,6 +29,22 @@ class Method(Protocol):
         """The relevance; the same whatever other examples are in the batch."""
 
 
+def named(name: str, options: Mapping[str, str]) -> Method:
+    """A method by its public name, or `./mine.py:function`, called as `function(probe, statistics, seed) -> Attribution`.
+
+    Raises:
+        BadUsage: no such method, file, function or option.
+    """
+    place, colon, function = name.rpartition(":")
+    if not colon:
+        return configured(name, options)
+    module = file_module(place)
+    found = getattr(module, function, None)
+    if not callable(found):
+        raise BadUsage(f"no function {function!r} in {place}" + nearest(function, [k for k, v in vars(module).items() if callable(v)]))
+    return functools.partial(found, **options)
+
+
 def configured(name: str, options: Mapping[str, str]) -> Method:
     """The method of that name with its settings, read from text.
 
@@ -36,19 +53,27 @@ def configured(name: str, options: Mapping[str, str]) -> Method:
     """
     if name not in METHODS:
         raise BadUsage(f"no method {name!r}" + nearest(name, list(METHODS)))
-    known = options_of(name)
-    for option in options:
-        if option not in known:
-            raise BadUsage(f"{name} has no option {option!r}" + (nearest(option, list(known)) if known else "; it has none"))
-    kinds = typing.get_type_hints(METHODS[name])
-    settings = {option: coerce(value, kinds[option], f"{name}.{option}") for option, value in options.items()}
-    return functools.partial(METHODS[name], **settings)
+    return _with(METHODS[name], name, options)
 
 
 def options_of(name: str) -> dict[str, object]:
     """The settings of a method and what they are unless told."""
-    parameters = inspect.signature(METHODS[name]).parameters.values()
+    return _keywords(METHODS[name])
+
+
+def _keywords(method: Method) -> dict[str, object]:
+    parameters = inspect.signature(method).parameters.values()
     return {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+def _with(method: Method, name: str, options: Mapping[str, str]) -> Method:
+    """The method with settings read from text; of a setting without an annotation the text itself."""
+    known, kinds = _keywords(method), typing.get_type_hints(method) if options else {}
+    for option in options:
+        if option not in known:
+            raise BadUsage(f"{name} has no option {option!r}" + (nearest(option, list(known)) if known else "; it has none"))
+    settings = {option: coerce(value, kinds.get(option, str), f"{name}.{option}") for option, value in options.items()}
+    return functools.partial(method, **settings) if settings else method
 
 
 def _iba(

@@ -15,7 +15,7 @@ from pellucid.explain.quick import QuickLinear
 from pellucid.task import Batch, Output, Site, Task
 
 T = TypeVar("T")
-UNITS_IN_PASS = 8192  # tokens (or pixels) in one pass: enough to keep matrix products busy, little enough for any machine
+VALUES_IN_PASS = 8192 * 384  # features at the site in one pass: enough to keep matrix products busy, little enough for any machine
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def ask(
     back = f"{unit_axes(place)} -> {place.layout}"
     b, n = present.shape
     passes = Passes(task, batch, place, raw, output, below)
-    rows = rows or max(1, UNITS_IN_PASS // n)
+    rows = rows or max(1, VALUES_IN_PASS // (n * max(64, units.shape[-1])))
 
     def tell(again: Output, times: int) -> Float[Tensor, " kb"]:
         return (task.score(again, torch.cat([told] * times)) if score is None else score(again)).float()
@@ -151,7 +151,7 @@ def ask(
 
     def score_shorter(removed: Bool[Tensor, "kb n"]) -> Float[Tensor, " kb"]:
         times = len(removed) // b
-        with still(task.model):
+        with still(task.model), QuickLinear():
             return tell(task.model(cut_out(repeat_examples(batch, times), place, removed)), times)
 
     return Probe(

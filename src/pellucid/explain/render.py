@@ -11,11 +11,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from pellucid.explain.attribution import Attribution
 from pellucid.explain.checks import CHECKS
-from pellucid.explain.degrade import Curves, short
-from pellucid.explain.probe import Probe
-from pellucid.explain.words import to_words
 
 FOR, AGAINST = (33, 113, 181), (217, 95, 2)  # blue and orange: told apart by colour-blind readers too
 SHADES, SHADES_AGAINST = " ░▒▓█", " .-=#"  # read without colour too
@@ -138,27 +134,3 @@ def _mean(found: Mapping[str, Any] | None) -> str:
         return "" if found is None else "n/a"
     ends = found.get("low"), found.get("high")
     return f"{found['mean']:.3f}" + ("" if None in ends else f"\n[{ends[0]:.2f}, {ends[1]:.2f}]")
-
-
-def as_record(
-    head: Mapping[str, Any], probe: Probe, i: int, attributions: Mapping[str, Attribution], curves: Mapping[str, Curves]
-) -> dict[str, Any]:
-    """One example's entry of results/explanations.json.
-
-    Args:
-        head: its set, id, prediction, label and score.
-        i: its place in the probe's batch.
-        attributions: by method.
-        curves: by method; a method without curves gets null.
-    """
-    methods = {}
-    words: list[str] = []
-    for name, found in attributions.items():
-        words, values = to_words(found.relevance, probe)[i]
-        methods[name] = {
-            "relevance": [short(v) for v in values],
-            "gap": None if found.gap is None else short(found.gap[i].item()),
-            "note": found.note or None,
-            "degradation": curves[name].as_dict(i) if name in curves else None,
-        }
-    return {**head, "words": words, "methods": methods}

@@ -115,9 +115,12 @@ class TextClassification:
         """The answers that the examples' labels name.
 
         Raises:
-            BadData: an example without a label.
+            BadData: an example without a label, or with one that the model does not know.
         """
         require(examples, ("label",), "explaining the gold answer")
+        for example in examples:
+            if self.labels and str(example["label"]) not in self.index:
+                raise BadData(f"answer {example['label']!r}: not one of {', '.join(self.labels)}")
         return torch.tensor([self.index[str(e["label"])] if self.labels else 0 for e in examples])
 
     def score(self, output: Output, answer: Shaped[Tensor, " b"]) -> Float[Tensor, " b"]:

@@ -1,0 +1,106 @@
+"""What results/explanations.json holds: one record per example, and what many records say together."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from pellucid.explain.agreement import spearman, summary
+from pellucid.explain.attribution import Attribution
+from pellucid.explain.degrade import Curves, short
+from pellucid.explain.probe import Probe
+from pellucid.explain.words import to_words
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Flow:
+    """One method at every site of a batch, from below to above.
+
+    Args:
+        relevances: by site, `b n`.
+    """
+
+    method: str
+    unit: str
+    relevances: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was found out about one batch.
+
+    Args:
+        heads: per example its set, id, prediction, label, answer and score.
+        attributions: by method.
+        curves: by method; empty where none were drawn.
+        checks: by method, then by check, one number per example.
+        times_ms: by method, per example.
+    """
+
+    probe: Probe
+    heads: Sequence[Mapping[str, Any]]
+    attributions: Mapping[str, Attribution]
+    curves: Mapping[str, Curves]
+    checks: Mapping[str, Mapping[str, Tensor]]
+    times_ms: Mapping[str, float]
+    flow: Flow | None = None
+
+
+def records(found: Findings) -> list[Record]:
+    """One record per example of the batch, in order."""
+    words = {name: to_words(a.relevance, found.probe) for name, a in found.attributions.items()}
+    flows = {site: to_words(r, found.probe) for site, r in found.flow.relevances.items()} if found.flow else {}
+    rows = []
+    for i, head in enumerate(found.heads):
+        told = next(iter((words or flows).values()))[i][0]
+        row: Record = {**head, "words": told, "methods": {name: _method(found, name, words[name][i][1], i) for name in words}}
+        if found.flow:
+            maps = [[short(v) for v in flows[site][i][1]] for site in flows]
+            row["flow"] = {"method": found.flow.method, "unit": found.flow.unit, "sites": list(flows), "relevance": maps}
+        rows.append(row)
+    return rows
+
+
+def _method(found: Findings, name: str, relevance: Sequence[float], i: int) -> Record:
+    attribution = found.attributions[name]
+    checks = {check: values[i].item() for check, values in found.checks.get(name, {}).items()}
+    return {
+        "relevance": [short(v) for v in relevance],
+        "gap": None if attribution.gap is None else short(attribution.gap[i].item()),
+        "note": attribution.note or None,
+        "degradation": found.curves[name].as_dict(i) if name in found.curves else None,
+        "checks": {check: short(v) if v == v else None for check, v in checks.items()},
+        "ms": round(found.times_ms[name], 3),
+    }
+
+
+def summarise(rows: Sequence[Record]) -> Record:
+    """Means over records with their intervals: checks by method, agreement of methods, milliseconds per example."""
+    methods = list(rows[0]["methods"]) if rows else []
+    checks = {m: {c: _over([row["methods"][m]["checks"].get(c) for row in rows]) for c in rows[0]["methods"][m]["checks"]} for m in methods}
+    times = {m: short(sum(row["methods"][m]["ms"] for row in rows) / len(rows)) for m in methods}
+    return {"n": len(rows), "checks": checks, "agreement": _agreement(rows, methods), "ms_per_example": times}
+
+
+def _over(values: Sequence[float | None]) -> dict[str, float | int | None]:
+    found = summary(torch.tensor([torch.nan if v is None else v for v in values], dtype=torch.float64))
+    return {k: v if k == "n" else short(v) if v == v else None for k, v in found.items()}
+
+
+def _agreement(rows: Sequence[Record], methods: Sequence[str]) -> Record | None:
+    """Mean rank correlation of every two methods over the words of each example."""
+    if len(methods) < 2:
+        return None
+    told = {m: pad_sequence([torch.tensor(row["methods"][m]["relevance"], dtype=torch.float64) for row in rows], True) for m in methods}
+    exists = pad_sequence([torch.ones(len(row["words"]), dtype=torch.bool) for row in rows], True)
+    cells = {m: dict.fromkeys(methods, 1.0) for m in methods}
+    for a, b in itertools.combinations(methods, 2):
+        mean = spearman(told[a], told[b], exists).nanmean().item()
+        cells[a][b] = cells[b][a] = short(mean)
+    return {"methods": list(methods), "spearman": [[v if v == v else None for v in cells[a].values()] for a in methods]}
