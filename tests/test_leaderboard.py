@@ -11,7 +11,7 @@ from pellucid.errors import BadUsage
 from pellucid.explain.dependence import sets
 from pellucid.explain.dependence.methods import NO_LEVEL, Answer
 from pellucid.explain.dependence.trained import SELECTORS, Budget
-from pellucid.leaderboard import board, entries, page, score
+from pellucid.leaderboard import board, entries, page, problem, score
 from pellucid.leaderboard.problem import Form, FunctionalTask, in_form
 
 PROBLEMS = functional.generated("multivariate", 6, seed=3)
@@ -204,8 +204,8 @@ def test_a_trained_selector_finds_the_one_column_that_decides(name):
         return points, (points[:, 2] > 0).astype(int)
 
     points = rng.normal(size=(30, 4))
-    selector = SELECTORS[name](points, 2, 0, Budget(steps=300 if name == "l2x" else 900, batch_size=128, width=32))
-    selector.adam.param_groups[0]["lr"] = 3e-3
+    selector = SELECTORS[name](points, 2, 0, Budget(steps=120 if name == "l2x" else 300, batch_size=64, width=16))
+    selector.adam.param_groups[0]["lr"] = 1e-2
     assert (selector.fit(sampler).weights(points).argmax(1) == 2).mean() > 0.9
 
 
@@ -262,9 +262,10 @@ def test_tokens_and_patches_hide_the_same_truth(embedding):
 
 
 @pytest.mark.parametrize("embedding", ["columns", "tokens", "patches"])
-def test_points_at_which_a_network_errs_do_not_count(embedding):
+def test_points_at_which_a_network_errs_do_not_count(embedding, monkeypatch):
+    monkeypatch.setattr(problem, "FIT_DRAWS", 256)
     task = FunctionalTask(PROBLEMS[2], Form("network", embedding))
-    assert task.faithful.mean() > 0.9
+    assert task.faithful.mean() > 0.8
     task.__dict__["faithful"] = np.arange(len(task.X)) == 0  # as if it were right at the first point alone
     right = np.where(np.arange(len(task.X)) == 0, task.truths.smallest[:, 0], 0)
     entry = entries.Entry("first", "subset", "", lambda t, levels, seed: Answer(right[None]), NO_LEVEL)
@@ -297,6 +298,12 @@ def test_a_wider_mixture_has_a_truth_of_its_certainty():
     for i in range(len(task.X)):
         for mask in task.truths.sets_of(i):
             assert game.certainty[mask, i] >= 0.6
+
+
+def test_asked_at_the_level_of_the_truth_fanova_is_the_truth():
+    tasks = in_form([functional.blurred(p, 0.15) for p in PROBLEMS], Form(certainty=0.7))
+    found = score.gather(entries.entry("fanova"), np.array([0.7]), tasks)
+    assert np.nanmin(found.by_level["exact"]) == 1
 
 
 def test_the_board_sorts_its_rows_and_says_who_was_left_out(tmp_path):
@@ -333,6 +340,8 @@ def test_check_method_prints_promises_and_then_the_benchmark(mine, capsys):
 def test_a_table_of_several_methods_lines_up(tasks):
     rows = [{**numbers(entries.entry(n), tasks)[1], "univariate": {}} for n in ("gam", "fanova")]
     sizes = {name: {"problems": 1, "points": 2} for name in functional.PUBLISHED}
-    found = {"rows": rows, "sizes": sizes, "problems": "generated", "kind": "plain", "fidelity": None}
-    lines = page.terminal({**found, "form": {"model": "exact", "embedding": "columns", "official": False}}).split("\n")[1:]
+    found = {"rows": rows, "sizes": sizes, "problems": "generated", "kind": "plain", "fidelity": None, "std": None, "determined": 1.0}
+    lines = page.terminal({**found, "form": {"model": "exact", "embedding": "columns", "official": False, "certainty": None}}).split("\n")[
+        1:
+    ]
     assert len({len(line) for line in lines}) == 1

@@ -193,6 +193,7 @@ def measure(asked: Asked, watch: Callable[[str], None] = lambda line: None) -> d
         "form": {k: getattr(asked.form, k) for k in ("model", "embedding", "score", "official", "certainty")},
         "std": asked.std,
         "sizes": {name: {"problems": len(some), "points": sum(len(p.points) for p in some)} for name, some in found.items()},
+        "determined": float(np.mean(np.concatenate([t.truths.size >= 0 for t in tasks["multivariate"]]))),
         "fidelity": _fidelity(tasks["multivariate"]) if asked.form.model == "network" else None,
         "rows": scored + [r for r in rows if "metrics" not in r],
     }

@@ -59,6 +59,11 @@ def heading(found: dict[str, Any]) -> str:
     )
     how = f"{sizes['multivariate']['problems']} {found['problems']} multivariate problems, {sizes['multivariate']['points']} points"
     kind = "" if found["kind"] == "plain" else f", {found['kind']}"
+    kind += f", std {found['std']:g}" if found["std"] else ""
+    if form["certainty"] is not None:
+        kind += f", truth at certainty {form['certainty']:g}"
+    if found["determined"] < 1:
+        kind += f" ({100 * (1 - found['determined']):.0f}% of the points have no explanation and do not count)"
     official = "; the authors' program and levels" if form["official"] else f"; levels tuned on {sizes['tuning']['problems']} others"
     return f"{how}{kind}; {model}, met as {form['embedding']}{official}."
 
