@@ -263,9 +263,10 @@ def test_tokens_and_patches_hide_the_same_truth(embedding):
 
 @pytest.mark.parametrize("embedding", ["columns", "tokens", "patches"])
 def test_points_at_which_a_network_errs_do_not_count(embedding, monkeypatch):
-    monkeypatch.setattr(problem, "FIT_DRAWS", 256)
-    task = FunctionalTask(PROBLEMS[2], Form("network", embedding))
-    assert task.faithful.mean() > 0.8
+    monkeypatch.setattr(problem, "FIT_DRAWS", 64)
+    monkeypatch.setattr(problem, "FIT_STEPS", 60)
+    task = FunctionalTask(PROBLEMS[0], Form("network", embedding))
+    assert task.faithful.all() and len(task.X) > 1
     task.__dict__["faithful"] = np.arange(len(task.X)) == 0  # as if it were right at the first point alone
     right = np.where(np.arange(len(task.X)) == 0, task.truths.smallest[:, 0], 0)
     entry = entries.Entry("first", "subset", "", lambda t, levels, seed: Answer(right[None]), NO_LEVEL)
