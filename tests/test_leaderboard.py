@@ -264,7 +264,7 @@ def test_tokens_and_patches_hide_the_same_truth(embedding):
 @pytest.mark.parametrize("embedding", ["columns", "tokens", "patches"])
 def test_points_at_which_a_network_errs_do_not_count(embedding, monkeypatch):
     monkeypatch.setattr(problem, "FIT_DRAWS", 64)
-    monkeypatch.setattr(problem, "FIT_STEPS", 60)
+    monkeypatch.setattr(problem, "FIT_STEPS", 200)
     task = FunctionalTask(PROBLEMS[0], Form("network", embedding))
     assert task.faithful.all() and len(task.X) > 1
     task.__dict__["faithful"] = np.arange(len(task.X)) == 0  # as if it were right at the first point alone
