@@ -10,7 +10,7 @@ import pellucid
 SOURCE = pathlib.Path(pellucid.__file__).parent
 _FILES = {str(p.relative_to(SOURCE).with_suffix("")).replace("/", "."): p for p in sorted(SOURCE.rglob("*.py"))}
 MODULES = {name.removesuffix(".__init__"): path for name, path in _FILES.items()}
-CONTRACT = {"task", "recipe", "coerce", "errors"}
+CONTRACT = {"task", "recipe", "paper", "coerce", "errors"}
 PARTS = {"nn", "losses", "data", "metrics", "checkpoint"}
 PROBE = {"explain.probe", "explain.hooks", "explain.quick"}
 WING = CONTRACT | PARTS | PROBE | {"evaluate"}
@@ -42,7 +42,7 @@ MAY = {
     "recipes": CONTRACT | PARTS | {"tasks"},
 }
 HEAVY = {"torch", "transformers", "numpy", "lightning_fabric", "sklearn", "scipy", "timm", "pyarrow", "safetensors"}
-LIGHT = {"recipe", "coerce", "errors", "cli", "__init__", "__main__", "explain.catalog"}
+LIGHT = {"recipe", "paper", "coerce", "errors", "cli", "__init__", "__main__", "explain.catalog"}
 
 
 def imports(path: pathlib.Path, anywhere: bool = True) -> set[str]:

@@ -86,3 +86,9 @@ def test_the_measured_numbers_are_those_of_the_table():
         mine = [r["values"] for r in rows if r["model"] == model and r["train"] == "sst2"]
         home, away = (100 * sum(v[s] for v in mine) / len(mine) for s in ("sst2", "imdb"))
         assert f"{model} {home:.1f} → {away:.1f}" in README
+
+
+def test_the_degradation_scores_are_those_of_the_study():
+    for one in json.loads((ROOT / "docs/results/iba.json").read_text())["sets"]:
+        told = [f"{one['scores'][name]['mean']:.2f}" for name in ("IBA", "integrated gradients", "LIME")]
+        assert f"{one['set']} {' / '.join(told)}" in README

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Console
 from rich.table import Table
 
 SHORT = {"max_softmax": "softmax", "mahalanobis": "Mahal.", "nearest_neighbours": "kNN"}
@@ -52,3 +53,25 @@ def detection(found: Mapping[str, Any]) -> list[Table]:
         grid(title, head, [[n, str(row["n"]), *(figure(m[key]) for m in row["methods"].values())] for n, row in found["sets"].items()])
         for key, title in titles.items()
     ]
+
+
+def explanation(console: Console, record: Mapping[str, Any], unit: str) -> None:
+    """One example: a line about it, then for each method its checks and the coloured words, then the layers."""
+    from pellucid.explain import render
+
+    told = f"{record['set']} {record['id']}: {record['prediction']} ({unit} {record['score']:.3f})"
+    asked = f", explained as {record['answer']}" if record["answer"] != record["prediction"] else ""
+    labelled = f", labelled {record['label']}" if record["label"] is not None else ""
+    console.print(told + labelled + asked, highlight=False, style="bold")
+    for name, one in record["methods"].items():
+        curve = one["degradation"]
+        area = f"  area {curve['area']:+.3f}, at random {curve['random_area']:+.3f}" if curve else ""
+        gap = f"  gap {one['gap']:+.1%}" if one["gap"] is not None else ""
+        console.print(f"  {name}{area}{gap}", highlight=False)
+        console.print("   ", render.coloured(record["words"], one["relevance"]))
+        if one["checks"]:
+            console.print("   ", render.checks(one["checks"]))
+    if record["methods"]:
+        console.print("   ", render.legend(record["words"], next(iter(record["methods"].values()))["relevance"]))
+    if "flow" in record:
+        console.print(render.flow(record["words"], record["flow"], console.width))

@@ -18,7 +18,7 @@ from pellucid.explain.methods import named
 from pellucid.explain.probe import ask
 from pellucid.explain.remove import Removal
 from pellucid.metrics.bootstrap import draws, percentile
-from pellucid.recipe import Contender, Study
+from pellucid.paper import Contender, Study
 from pellucid.task import Example
 from pellucid.train.loop import Progress
 

@@ -13,7 +13,7 @@ from pellucid import checkpoint, recipe, run
 from pellucid import study as studies
 from pellucid.coerce import nearest
 from pellucid.errors import BadData, BadUsage
-from pellucid.recipe import Cell, Study, Table
+from pellucid.paper import Cell, Study, Table
 from pellucid.shift import matrix
 from pellucid.train.loop import Progress
 

@@ -317,7 +317,7 @@ def explain(given: Given) -> int:
     console = Console()
     if len(found.examples) <= MANY:
         for record in found.examples:
-            _tell(console, record, found.score_unit)
+            grids.explanation(console, record, found.score_unit)
     if len(found.examples) > 1:
         from pellucid.explain import render
 
@@ -334,28 +334,6 @@ def _checks(text: str) -> tuple[str, ...] | None:
     from pellucid.explain.checks import CHECKS
 
     return {"cheap": None, "none": (), "all": tuple(CHECKS)}.get(text, _names(text))
-
-
-def _tell(console: Console, record: Mapping[str, Any], unit: str) -> None:
-    """One example: a line about it, then for each method its checks and the coloured words, then the layers."""
-    from pellucid.explain import render
-
-    told = f"{record['set']} {record['id']}: {record['prediction']} ({unit} {record['score']:.3f})"
-    asked = f", explained as {record['answer']}" if record["answer"] != record["prediction"] else ""
-    labelled = f", labelled {record['label']}" if record["label"] is not None else ""
-    console.print(told + labelled + asked, highlight=False, style="bold")
-    for name, one in record["methods"].items():
-        curve = one["degradation"]
-        area = f"  area {curve['area']:+.3f}, at random {curve['random_area']:+.3f}" if curve else ""
-        gap = f"  gap {one['gap']:+.1%}" if one["gap"] is not None else ""
-        console.print(f"  {name}{area}{gap}", highlight=False)
-        console.print("   ", render.coloured(record["words"], one["relevance"]))
-        if one["checks"]:
-            console.print("   ", render.checks(one["checks"]))
-    if record["methods"]:
-        console.print("   ", render.legend(record["words"], next(iter(record["methods"].values()))["relevance"]))
-    if "flow" in record:
-        console.print(render.flow(record["words"], record["flow"], console.width))
 
 
 def report(given: Given) -> int:

@@ -87,7 +87,7 @@ def explain(task: Task, examples: Sequence[Example], question: Question, known: 
 def whole(task: Task, question: Question, rows: Sequence[Record], passes: str = "") -> Record:
     """The records under what they have in common."""
     head = {"site": question.site, "score_unit": task.score_unit, "num": len(rows), "passes": passes}
-    return {**head, "summary": summarise(rows) if rows else None, "examples": list(rows)}
+    return {**head, "summary": summarise(rows) if len(rows) > 1 else None, "examples": list(rows)}
 
 
 def explained(

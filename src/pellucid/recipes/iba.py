@@ -6,7 +6,8 @@ BERT-base, whose weights no package carries. Sets are read from the folder named
 
 from dataclasses import replace
 
-from pellucid.recipe import Contender, Data, Loop, Optim, Recipe, Study
+from pellucid.paper import Contender, Study
+from pellucid.recipe import Data, Loop, Optim, Recipe
 from pellucid.tasks.text_classification.settings import TextSettings
 
 ROOT = "${PELLUCID_DATA}"

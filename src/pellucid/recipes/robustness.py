@@ -7,7 +7,8 @@ package carries are read from the folder named by the environment variable PELLU
 from collections.abc import Mapping
 from dataclasses import replace
 
-from pellucid.recipe import Cell, Data, Loop, Optim, Recipe, Schedule, Table, get
+from pellucid.paper import Cell, Table
+from pellucid.recipe import Data, Loop, Optim, Recipe, Schedule, get
 from pellucid.tasks.text_classification.settings import TextSettings
 
 SENTIMENT = {name: Data(f"sentiment:{name}") for name in ("amazon", "tweets", "editorials")}
