@@ -10,7 +10,6 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-LEAST_ROWS = 256  # below, turning the weight for the backward pass costs more than is won
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 
 
@@ -22,7 +21,8 @@ def available() -> bool:
 class QuickLinear(TorchFunctionMode):
     """Within the block, linear layers whose weights are frozen run on oneDNN in float32 where torch would take MKL.
 
-    The numbers agree up to rounding. MKL holds back on processors that are not its maker's: there this is twice as fast.
+    The numbers agree up to rounding. MKL holds back on processors that are not its maker's: there this is twice as fast. A row's
+    result does not depend on how many rows there are, so an explanation is the same in any batch.
     """
 
     def __torch_function__(self, func: Callable[..., Any], types: Sequence[type], args: Any = (), kwargs: Any = None) -> Any:
@@ -36,14 +36,7 @@ def _may(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> bool:
     tensors = (x, weight) if bias is None else (x, weight, bias)
     frozen = not (torch.is_grad_enabled() and any(t.requires_grad for t in tensors[1:]))
     plain = all(type(t) in (Tensor, torch.nn.Parameter) and t.dtype == torch.float32 and t.device.type == "cpu" for t in tensors)
-    return (
-        frozen
-        and plain
-        and x.numel() >= LEAST_ROWS * x.shape[-1]
-        and weight.ndim == 2
-        and not torch.is_autocast_enabled("cpu")
-        and available()
-    )
+    return frozen and plain and x.ndim >= 2 and x.numel() > 0 and weight.ndim == 2 and not torch.is_autocast_enabled("cpu") and available()
 
 
 class _Linear(torch.autograd.Function):
