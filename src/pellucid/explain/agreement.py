@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from pellucid.explain.probe import Probe
+from pellucid.explain.remove import settled
 from pellucid.explain.words import by_player, player_counts, players
 from pellucid.metrics.bootstrap import draws, percentile
 
@@ -49,7 +50,7 @@ def summary(values: Float[Tensor, " b"], resamples: int = 1000, level: float = 0
 
 def spearman(one: Float[Tensor, "b p"], two: Float[Tensor, "b p"], exists: Bool[Tensor, "b p"]) -> Float[Tensor, " b"]:
     """Rank correlation of each row, equal values sharing their mean rank; NaN where either side is constant."""
-    return pearson(mean_ranks(one, exists), mean_ranks(two, exists), exists)
+    return pearson(mean_ranks(settled(one), exists), mean_ranks(settled(two), exists), exists)
 
 
 def pearson(one: Float[Tensor, "b p"], two: Float[Tensor, "b p"], exists: Bool[Tensor, "b p"]) -> Float[Tensor, " b"]:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pellucid.explain.degrade import short
 from pellucid.explain.probe import Probe
-from pellucid.explain.remove import Removal
+from pellucid.explain.remove import Removal, settled
 from pellucid.metrics.bootstrap import draws, percentile
 
 POINTS = 10  # of a curve, the untouched text among them
@@ -98,7 +98,7 @@ def taken(
     key: Float[Tensor, "b n"], present: Bool[Tensor, "b n"], takeable: Bool[Tensor, "b n"], gone: Int[Tensor, "f b"]
 ) -> Bool[Tensor, "f b n"]:
     """Which tokens are out at each point when they go in rising order of key; the last in the order, padding aside, never does."""
-    rank = key.masked_fill(~present, torch.inf).argsort(dim=-1, stable=True).argsort(-1)
+    rank = settled(key).masked_fill(~present, torch.inf).argsort(dim=-1, stable=True).argsort(-1)
     may = takeable & (rank < present.sum(1, keepdim=True) - 1)
     place = torch.zeros_like(rank).scatter(1, rank, may.long()).cumsum(1).gather(1, rank)  # 1 for the first that may go
     return may & (place <= rearrange(gone, "f b -> f b 1"))

@@ -18,6 +18,12 @@ from pellucid.explain.words import player_counts, players
 ROWS_CUT = 64  # shortened examples in one pass: enough to keep matrix products busy, few enough to be of similar length
 
 
+def settled(key: Float[Tensor, "*k p"]) -> Float[Tensor, "*k p"]:
+    """The key in ten-thousandths of its row's largest, whole ones: what is equal but for rounding is equal, in any batch."""
+    largest = reduce(key.abs(), "... p -> ... 1", "max") if key.shape[-1] else key
+    return (1e4 * key / largest.where(largest > 0, 1.0)).round()
+
+
 class Removal:
     """One way of removing units, replaced by a baseline or taken out altogether, and what was learned by it so far.
 
@@ -99,7 +105,7 @@ class Removal:
 
     def ranks(self, key: Float[Tensor, "k b p"]) -> Int[Tensor, "k b p"]:
         """Place of each thing in rising order of key, 0 first; equal keys keep reading order, what does not exist comes last."""
-        return key.masked_fill(~self.exists(), torch.inf).argsort(dim=-1, stable=True).argsort(-1)
+        return settled(key).masked_fill(~self.exists(), torch.inf).argsort(dim=-1, stable=True).argsort(-1)
 
     def exists(self) -> Bool[Tensor, "b p"]:
         """Which places of a row of things an example fills."""
