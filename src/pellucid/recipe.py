@@ -62,40 +62,67 @@ class Optim:
     """The optimiser and its parameter groups.
 
     Args:
+        name: `adam` adds the decay to the gradient, `adamw` to the step; `lamb` and `rmsprop_tf` are timm's.
         lr: learning rate of the last layers.
+        momentum: of `sgd` and `rmsprop_tf`.
+        alpha: share of the past in the mean square of `rmsprop_tf`.
         layer_decay: factor on the rate per layer below the head (1 gives all layers `lr`).
         lr_scale: prefix of parameter names -> factor on their rate; 0 freezes them.
         no_decay_1d: biases and norm weights are left out of weight decay.
         clip_norm: largest norm of the whole gradient; None does not clip.
+        agc: largest gradient of a unit, as a share of its weights' norm (adaptive gradient clipping, Brock et al. 2021); the last
+            layer is left alone; None does not clip.
+        max_grad_norm: `lamb` clips the whole gradient to this norm inside its step, also where a recipe says "no clipping".
+        lamb: what `lamb` does beside the usual: adapt the step of undecayed weights too, keep the trust ratio below 1, take the
+            moments as they are, decay outside the trust ratio.
     """
 
-    name: Literal["adamw", "sgd", "lamb"] = "adamw"
+    name: Literal["adamw", "adam", "sgd", "lamb", "rmsprop_tf"] = "adamw"
     lr: float = 2e-5
     weight_decay: float = 0.01
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
     momentum: float = 0.9
+    nesterov: bool = False
+    alpha: float = 0.9
     layer_decay: float = 1.0
     lr_scale: Mapping[str, float] = field(default_factory=dict)
     no_decay_1d: bool = True
     clip_norm: float | None = 1.0
+    agc: float | None = None
+    max_grad_norm: float | None = 1.0
+    lamb: tuple[Literal["always_adapt", "trust_clip", "no_bias_correction", "decoupled_decay"], ...] = ()
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How the rate moves, as a factor on `Optim.lr`: linear warm-up, then one of four shapes.
+    """How the rate moves, as a factor on `Optim.lr`: a warm-up, then a shape.
+
+    timm's cosine is `Schedule("cosine", by="epoch", warmup=5, warmup_start=1e-4 / lr, final=1e-6 / lr, after_warmup=False)`;
+    torch's OneCycleLR is `Schedule("onecycle", warmup=pct_start, warmup_start=1 / 25, final=4e-6)`.
 
     Args:
-        warmup: share of all steps (below 1) or number of steps (1 and above).
-        final: factor at the last step of `linear` and `cosine`.
+        by: whether the rate moves at every step, or holds through an epoch.
+        warmup: share of the whole (below 1), or number of steps or epochs (1 and above).
+        warmup_start: factor of the first step; None begins one step above 0.
+        after_warmup: `linear` and `cosine` begin where the warm-up ends; false lays them over the whole, the warm-up in place of
+            their beginning.
+        final: factor at the end of `linear`, `cosine` and `onecycle`; `step` does not fall below it.
+        epochs: that the shape is laid out over, where not the loop's: shorter ends at `final`, longer is cut off.
         step_epochs: `step` multiplies by `gamma` every so many epochs.
+        momentum: lowest and highest momentum (or first beta) of `onecycle`, moving against the rate; None leaves it.
     """
 
-    name: Literal["linear", "cosine", "step", "constant"] = "linear"
+    name: Literal["linear", "cosine", "step", "constant", "onecycle"] = "linear"
+    by: Literal["step", "epoch"] = "step"
     warmup: float = 0.06
+    warmup_start: float | None = None
+    after_warmup: bool = True
     final: float = 0.0
+    epochs: float | None = None
     step_epochs: float = 1.0
     gamma: float = 0.1
+    momentum: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -107,6 +134,10 @@ class Loop:
         accumulate: passes that a step is split into, to save memory; changes no result.
         eval_batch_size: examples per forward pass when measuring; changes no result.
         bucket: batches drawn together and sorted by length; 0 keeps the random order.
+        repeats: times that an example comes in an epoch of unchanged length, so that only one in `repeats` comes at all, in as many
+            random views (repeated augmentation, Hoffer et al. 2020); 1 for none.
+        spread: the repeats of an example lie in different batches; else side by side.
+        drop_last: leave out an epoch's last batch where it is smaller.
         precision: of training, `32-true`, `bf16-mixed` or `16-mixed`.
         eval_precision: of measuring; at `bf16-mixed` the batch size moves scores by a part in a hundred.
         ema: decay of an exponential moving average of the weights; 0 keeps none.
@@ -123,6 +154,9 @@ class Loop:
     accumulate: int = 1
     eval_batch_size: int = 64
     bucket: int = 50
+    repeats: int = 1
+    spread: bool = False
+    drop_last: bool = False
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     eval_precision: Literal["32-true", "bf16-mixed"] = "32-true"
     ema: float = 0.0

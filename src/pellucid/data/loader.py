@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from pellucid.recipe import Loop
 from pellucid.task import Batch, Example, Task
 
 
@@ -24,25 +25,30 @@ def _move(value: Any, device: torch.device) -> Any:
     return value
 
 
-def steps_of(num_examples: int, batch_size: int) -> int:
-    """Optimiser steps in an epoch; the last batch may be smaller."""
-    return -(-num_examples // batch_size)
-
-
-def epoch_batches(lengths: Sequence[int] | int, batch_size: int, bucket: int, seed: int, epoch: int) -> list[list[int]]:
-    """Indices of each batch of an epoch: shuffled, then sorted by length within groups of `bucket` batches.
+def epoch_batches(lengths: Sequence[int] | int, loop: Loop, epoch: int) -> list[list[int]]:
+    """Indices of each batch of an epoch: shuffled, then sorted by length within groups of `loop.bucket` batches.
 
     Args:
         lengths: one per example, or their number where lengths are unknown.
     """
-    rng = np.random.default_rng([seed, epoch])
+    rng, size = np.random.default_rng([loop.seed, epoch]), loop.batch_size
     order = rng.permutation(lengths if isinstance(lengths, int) else len(lengths))
-    if isinstance(lengths, int) or not bucket:
-        return [part.tolist() for part in _cut(order, batch_size)]
-    sizes = np.asarray(lengths)
-    groups = [g[np.argsort(-sizes[g], kind="stable")] for g in _cut(order, batch_size * bucket)]
-    batches = [part for g in groups for part in _cut(g, batch_size)]
-    return [batches[i].tolist() for i in rng.permutation(len(batches))]
+    if loop.repeats > 1:
+        order = repeated_order(len(order), loop.repeats, int(rng.integers(2**31)), spread=loop.spread)
+    if isinstance(lengths, int) or not loop.bucket:
+        batches = _cut(order, size)
+    else:
+        sizes = np.asarray(lengths)
+        groups = [g[np.argsort(-sizes[g], kind="stable")] for g in _cut(order, size * loop.bucket)]
+        sorted_ = [part for g in groups for part in _cut(g, size)]
+        batches = [sorted_[i] for i in rng.permutation(len(sorted_))]
+    whole = [part.tolist() for part in batches if not loop.drop_last or len(part) == size]
+    return whole or [batches[0].tolist()]
+
+
+def epoch_seeds(num: int, seed: int, epoch: int) -> list[int]:
+    """A seed for each place of an epoch's order, from which what is random about the example there is drawn."""
+    return np.random.default_rng([seed, epoch, 1]).integers(2**31, size=num).tolist()
 
 
 def _cut(order: np.ndarray, size: int) -> list[np.ndarray]:
@@ -56,22 +62,36 @@ def share(indices: list[int], part: int, parts: int) -> tuple[list[int], float]:
 
 
 class Indexed(torch.utils.data.Dataset):
-    """Examples by lists of indices: one item is one collated batch."""
+    """Examples by lists of indices: one item is one collated batch, of random views where there are seeds."""
 
-    def __init__(self, task: Task, examples: Sequence[Example], index_lists: Sequence[list[int]]):
-        self.collate, self.examples, self.index_lists = task.collate, examples, index_lists
+    def __init__(self, task: Task, examples: Sequence[Example], index_lists: Sequence[list[int]], seeds: Sequence[list[int]] | None = None):
+        self.task, self.examples, self.index_lists = task, examples, index_lists
+        self.seeds = seeds if hasattr(task, "train_batch") else None
 
     def __len__(self) -> int:
         return len(self.index_lists)
 
     def __getitem__(self, item: int) -> Batch:
-        return self.collate([self.examples[i] for i in self.index_lists[item]])
+        chosen = [self.examples[i] for i in self.index_lists[item]]
+        if self.seeds is None:
+            return self.task.collate(chosen)
+        return self.task.train_batch(chosen, self.seeds[item])  # type: ignore[attr-defined]
 
 
-def load(task: Task, examples: Sequence[Example], index_lists: Sequence[list[int]], workers: int = 0) -> Iterator[Batch]:
-    """Collated batches of the given indices, in order, whatever the number of workers."""
+def load(
+    task: Task, examples: Sequence[Example], index_lists: Sequence[list[int]], workers: int = 0, seeds: Sequence[list[int]] | None = None
+) -> Iterator[Batch]:
+    """Collated batches of the given indices, in order, whatever the number of workers.
+
+    Args:
+        seeds: one per index, for a task whose `train_batch` draws random views.
+    """
     # a generator of its own: the loader would otherwise draw its workers' seed from the global stream
     loader = DataLoader(
-        Indexed(task, examples, index_lists), batch_size=None, num_workers=workers, generator=torch.Generator().manual_seed(0)
+        Indexed(task, examples, index_lists, seeds),
+        batch_size=None,
+        num_workers=workers,
+        generator=torch.Generator().manual_seed(0),
+        pin_memory=torch.cuda.is_available(),
     )
     return iter(loader)

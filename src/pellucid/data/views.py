@@ -14,15 +14,16 @@ class TestView:
         size: height and width of the model's input, in pixels.
         crop: share of the resized picture that the centre crop keeps; the short side becomes `floor(size / crop)`.
         fit: `crop` keeps the picture's proportions and cuts the centre out, `squish` pulls the whole picture into the square.
-        mean: of the pixel values (0 to 1) that the model was trained with, per channel; ASL's TResNet takes 0 and std 1.
+        mean: of the pixel values (0 to 1) that the network was trained with, per channel; empty takes the network's own.
+        std: the same; ASL's TResNet takes mean 0 and std 1.
     """
 
     size: int = 224
     crop: float = 0.875
     fit: Literal["crop", "squish"] = "crop"
     interpolation: Literal["bicubic", "bilinear"] = "bicubic"
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

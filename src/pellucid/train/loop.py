@@ -84,7 +84,7 @@ class Trainer:
         self.at = Position()
         self.log: Log | None = None
         self.watch: Callable[[Progress], None] = lambda _: None
-        self.steps_per_epoch = loader.steps_of(len(examples), self.loop.batch_size)
+        self.steps_per_epoch = len(self._batches(0))
         self.total = self.steps_per_epoch * self.loop.epochs
 
     # ---- the loop ------------------------------------------------------------------------------------------------
@@ -119,16 +119,23 @@ class Trainer:
 
     def _epoch(self) -> Iterator[None]:
         loop, world = self.loop, self.fabric.world_size
-        lengths = [e["length"] for e in self.examples] if "length" in self.examples[0] else len(self.examples)
-        batches = loader.epoch_batches(lengths, loop.batch_size, loop.bucket, loop.seed, self.at.epoch)[self.at.offset :]
-        parts = [
-            [loader.share(b, p * world + self.fabric.global_rank, loop.accumulate * world) for p in range(loop.accumulate)] for b in batches
-        ]
-        stream = loader.load(self.task, self.examples, [indices for step in parts for indices, _ in step], loop.workers)
+        places = [loop.accumulate * world, *(p * world + self.fabric.global_rank for p in range(loop.accumulate))]
+        batches, seeds = self._batches(self.at.epoch), loader.epoch_seeds(len(self.examples) * 2, loop.seed, self.at.epoch)
+        drawn = [seeds[i * loop.batch_size : i * loop.batch_size + len(b)] for i, b in enumerate(batches)]
+        steps = list(zip(batches, drawn, strict=True))[self.at.offset :]
+        parts = [[(loader.share(b, p, places[0]), loader.share(s, p, places[0])[0]) for p in places[1:]] for b, s in steps]
+        flat = [part for step in parts for part in step]
+        stream = loader.load(self.task, self.examples, [i for (i, _), _ in flat], loop.workers, [s for _, s in flat])
         self.task.model.train()
         for step in parts:
-            self._step([(loader.move(next(stream), self.fabric.device), weight) for _, weight in step])
+            self._step([(loader.move(next(stream), self.fabric.device), weight) for (_, weight), _ in step])
             yield
+
+    def _batches(self, epoch: int) -> list[list[int]]:
+        """Indices of each step's examples, over all processes."""
+        loop = self.loop
+        lengths = [e["length"] for e in self.examples] if "length" in self.examples[0] else len(self.examples)
+        return loader.epoch_batches(lengths, loop, epoch)
 
     def _step(self, batches: Sequence[tuple[Batch, float]]) -> None:
         rate = set_rate(self.inner, rate_factor(self.recipe.schedule, self.at.step, self.total, self.steps_per_epoch))
