@@ -38,7 +38,7 @@ def test_an_override_reaches_into_named_test_sets():
         ("loop.epochs=two", "expected int"),
         ("loop.epochs=2.5", "expected int"),
         ("optim.lr=fast", "expected float"),
-        ("optim.name=adamv", "'adamw'"),
+        ("optim.name=adamww", "'adamw'"),
         ("loop.epochs", "expected FIELD=VALUE"),
     ],
 )

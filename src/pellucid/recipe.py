@@ -98,30 +98,30 @@ class Optim:
 class Schedule:
     """How the rate moves, as a factor on `Optim.lr`: a warm-up, then a shape.
 
-    timm's cosine is `Schedule("cosine", by="epoch", warmup=5, warmup_start=1e-4 / lr, final=1e-6 / lr, after_warmup=False)`;
-    torch's OneCycleLR is `Schedule("onecycle", warmup=pct_start, warmup_start=1 / 25, final=4e-6)`.
+    timm's cosine is `Schedule("cosine", 5, 1e-6 / lr, by="epoch", warmup_start=1e-4 / lr, after_warmup=False)`;
+    torch's OneCycleLR is `Schedule("onecycle", pct_start, 4e-6, momentum=(0.85, 0.95))`.
 
     Args:
-        by: whether the rate moves at every step, or holds through an epoch.
         warmup: share of the whole (below 1), or number of steps or epochs (1 and above).
-        warmup_start: factor of the first step; None begins one step above 0.
+        final: factor at the end of `linear`, `cosine` and `onecycle`; `step` does not fall below it.
+        step_epochs: `step` multiplies by `gamma` every so many epochs.
+        by: whether the rate moves at every step, or holds through an epoch.
+        warmup_start: factor of the first step; None begins one step above 0 (`onecycle`: at 1/25).
         after_warmup: `linear` and `cosine` begin where the warm-up ends; false lays them over the whole, the warm-up in place of
             their beginning.
-        final: factor at the end of `linear`, `cosine` and `onecycle`; `step` does not fall below it.
         epochs: that the shape is laid out over, where not the loop's: shorter ends at `final`, longer is cut off.
-        step_epochs: `step` multiplies by `gamma` every so many epochs.
         momentum: lowest and highest momentum (or first beta) of `onecycle`, moving against the rate; None leaves it.
     """
 
     name: Literal["linear", "cosine", "step", "constant", "onecycle"] = "linear"
-    by: Literal["step", "epoch"] = "step"
     warmup: float = 0.06
-    warmup_start: float | None = None
-    after_warmup: bool = True
     final: float = 0.0
-    epochs: float | None = None
     step_epochs: float = 1.0
     gamma: float = 0.1
+    by: Literal["step", "epoch"] = "step"
+    warmup_start: float | None = None
+    after_warmup: bool = True
+    epochs: float | None = None
     momentum: tuple[float, float] | None = None
 
 

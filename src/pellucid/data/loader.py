@@ -1,5 +1,6 @@
 """Batches that depend only on seed, epoch and step, so that a run resumed anywhere sees what it would have seen."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -49,6 +50,33 @@ def epoch_batches(lengths: Sequence[int] | int, loop: Loop, epoch: int) -> list[
 def epoch_seeds(num: int, seed: int, epoch: int) -> list[int]:
     """A seed for each place of an epoch's order, from which what is random about the example there is drawn."""
     return np.random.default_rng([seed, epoch, 1]).integers(2**31, size=num).tolist()
+
+
+def repeated_order(
+    n: int, repeats: int, epoch_seed: int, spread: bool = False, process: tuple[int, int] = (0, 1), round_to: int = 256
+) -> np.ndarray:
+    """Indices of an epoch in which a third (of `repeats` 3) of the examples come three times, each time augmented anew.
+
+    An epoch keeps its length: n rounded down to a multiple of `round_to`. Batches are cut from the order of process (0, 1); `share`
+    then gives each process what the original sampler gives it, so `process` is only for comparing with it.
+
+    Args:
+        epoch_seed: other for every epoch.
+        spread: the copies of an example stand at least a sixth (half of 1 / `repeats`) of an epoch apart, in different batches; in the
+            original they are neighbours, and land on different processes where there are as many processes as copies.
+        process: rank and number of processes.
+    Source: Hoffer et al. 2020; Touvron et al. 2021 (DeiT).
+    """
+    rank, world = process
+    draw = torch.Generator().manual_seed(epoch_seed)
+    order = torch.randperm(n, generator=draw).numpy().repeat(repeats)
+    kept = math.floor(n // round_to * round_to / world) if round_to and n >= round_to else math.ceil(n / world)
+    places = np.arange(rank, math.ceil(n * repeats / world) * world, world)[:kept]
+    order = order[places % len(order)]
+    if not spread:
+        return order
+    passes = [half for copy in range(repeats) for half in np.array_split(order[copy::repeats], 2)]
+    return np.concatenate([half[torch.randperm(len(half), generator=draw).numpy()] for half in passes])
 
 
 def _cut(order: np.ndarray, size: int) -> list[np.ndarray]:

@@ -56,33 +56,93 @@ def _depths(model: nn.Module) -> dict[str, int]:
 
 
 def optimizer(model: nn.Module, optim: Optim) -> torch.optim.Optimizer:
-    """AdamW, SGD with momentum, or LAMB (You et al. 2020, timm's) over `parameter_groups`."""
+    """Adam, AdamW, SGD with momentum, LAMB (You et al. 2020) or TensorFlow's RMSProp over `parameter_groups`.
+
+    Differs: LAMB here is timm's: beside its own clipping (`max_grad_norm`) it leaves the step of undecayed weights unscaled.
+    """
     groups = parameter_groups(model, optim)
     if optim.name == "sgd":
-        return torch.optim.SGD(groups, lr=optim.lr, momentum=optim.momentum)
-    if optim.name == "lamb":
-        import timm.optim  # seconds to import, all of timm comes with it
+        return torch.optim.SGD(groups, lr=optim.lr, momentum=optim.momentum, nesterov=optim.nesterov)
+    if optim.name == "adam":
+        return torch.optim.Adam(groups, lr=optim.lr, betas=optim.betas, eps=optim.eps)
+    if optim.name == "adamw":
+        return torch.optim.AdamW(groups, lr=optim.lr, betas=optim.betas, eps=optim.eps)
+    import timm.optim  # seconds to import, all of timm comes with it
 
-        return timm.optim.Lamb(groups, lr=optim.lr, betas=optim.betas, eps=optim.eps)
-    return torch.optim.AdamW(groups, lr=optim.lr, betas=optim.betas, eps=optim.eps)
+    if optim.name == "rmsprop_tf":
+        return timm.optim.RMSpropTF(groups, lr=optim.lr, alpha=optim.alpha, eps=optim.eps, momentum=optim.momentum)
+    return timm.optim.Lamb(
+        groups,
+        lr=optim.lr,
+        betas=optim.betas,
+        eps=optim.eps,
+        max_grad_norm=optim.max_grad_norm,
+        bias_correction="no_bias_correction" not in optim.lamb,
+        **{flag: flag in optim.lamb for flag in ("always_adapt", "trust_clip", "decoupled_decay")},
+    )
+
+
+def clip_units(model: nn.Module, factor: float) -> None:
+    """Shortens every unit's gradient to `factor` times its weights' norm; the last layer's stay (adaptive gradient clipping).
+
+    A unit is a row of a weight, or a whole bias or norm weight; weights shorter than 1e-3 count as that long. Gradients of half
+    precision must have been unscaled.
+    Source: Brock et al. 2021. Differs: the last layer is the module that holds the model's last parameter, with or without bias.
+    """
+    from timm.utils.agc import adaptive_clip_grad
+
+    names = [name for name, _ in model.named_parameters()]
+    last = names[-1].rpartition(".")[0] + "."
+    adaptive_clip_grad([p for name, p in model.named_parameters() if not name.startswith(last)], clip_factor=factor)
 
 
 def rate_factor(schedule: Schedule, step: int, total: int, steps_per_epoch: int) -> float:
     """Factor on the base rate at `step` of `total`, counted from 0."""
-    warmup = schedule.warmup if schedule.warmup >= 1 else schedule.warmup * total
-    if step < warmup:
-        return (step + 1) / (warmup + 1)
+    whole = total if schedule.epochs is None else schedule.epochs * steps_per_epoch
+    at: float = step
+    if schedule.by == "epoch":
+        at, whole = step // steps_per_epoch, whole / steps_per_epoch
+    if schedule.name == "onecycle":
+        low = 1 / 25 if schedule.warmup_start is None else schedule.warmup_start
+        return _cycle(schedule, at, whole, (low, 1.0, schedule.final))
+    warmup = schedule.warmup if schedule.warmup >= 1 else schedule.warmup * whole
+    if at < warmup:
+        start = schedule.warmup_start
+        return (at + 1) / (warmup + 1) if start is None else start + at * ((1 - start) / warmup)
     if schedule.name == "constant":
         return 1.0
     if schedule.name == "step":
-        return schedule.gamma ** math.floor(step / steps_per_epoch / schedule.step_epochs)
-    done = (step - warmup) / max(1.0, total - warmup)
+        return max(schedule.final, schedule.gamma ** math.floor(step / steps_per_epoch / schedule.step_epochs))
+    begin = warmup if schedule.after_warmup else 0.0
+    done = min(1.0, (at - begin) / max(1.0, whole - begin))
     shape = 0.5 * (1 + math.cos(math.pi * done)) if schedule.name == "cosine" else 1 - done
     return schedule.final + (1 - schedule.final) * shape
 
 
-def set_rate(optimizer: torch.optim.Optimizer, factor: float) -> float:
-    """Sets every group's rate to its base times `factor`; gives the largest."""
+def momentum_at(schedule: Schedule, step: int, total: int, steps_per_epoch: int) -> float | None:
+    """Momentum of `onecycle` at `step`, high where the rate is low; None where the schedule leaves it."""
+    if schedule.name != "onecycle" or schedule.momentum is None:
+        return None
+    whole = total if schedule.epochs is None else schedule.epochs * steps_per_epoch
+    low, high = schedule.momentum
+    return _cycle(schedule, step, whole, (high, low, high))
+
+
+def _cycle(schedule: Schedule, at: float, whole: float, through: tuple[float, float, float]) -> float:
+    """A cosine from the first value to the second over the warm-up, and on to the third."""
+    peak = (schedule.warmup if schedule.warmup >= 1 else schedule.warmup * whole) - 1  # torch's: the last step of the warm-up
+    rising = at <= peak
+    begin, end = through[:2] if rising else through[1:]
+    done = at / max(peak, 1e-9) if rising else min(1.0, (at - max(peak, 0.0)) / max(1.0, whole - 1 - peak))
+    return end + (begin - end) * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def set_rate(optimizer: torch.optim.Optimizer, factor: float, momentum: float | None = None) -> float:
+    """Sets every group's rate to its base times `factor`, and momentum or first beta where one is given; gives the largest rate."""
     for group in optimizer.param_groups:
         group["lr"] = group["base_lr"] * factor
+        if momentum is not None and "betas" in group:
+            group["betas"] = (momentum, group["betas"][1])
+        elif momentum is not None:
+            group["momentum"] = momentum
     return max(group["lr"] for group in optimizer.param_groups)
