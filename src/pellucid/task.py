@@ -18,7 +18,8 @@ class Site:
 
     Args:
         module: dotted name of a submodule that runs exactly once per forward.
-        layout: einops pattern of the tensor there; `b` examples, `d` numbers per unit, every other axis counts units.
+        layout: einops pattern of the tensor there; `b` examples, `d` (or the axes named by `unit`) numbers per unit, every other
+            axis counts units.
         side: whether the tensor is the module's first "input" or its "output".
         present: batch key of a bool `b n` mask, true where a unit is real; None if all are.
         axes: sizes that the pattern cannot infer.
@@ -26,6 +27,18 @@ class Site:
         groups: batch key of an int `b n` tensor, the group (word) of each unit, -1 for units in none (special tokens).
         along: batch keys of all tensors that run along the units (`b n ...`), the mask among them; given, units can be cut out
             of an example, the rest closing up.
+        unit: axes of the layout whose numbers make one unit; `c p q` makes units of patches of pixels.
+        picture: batch key of the uint8 `b 3 h w` pictures that the model saw, before their values were normalised; the grid of
+            units lies evenly over the whole of them, its first row on top.
+        grid: rows and columns of a picture's units where the layout does not count them in two axes: tokens in one row, of which
+            `groups` says the patch, row * columns + column, and -1 for class and register tokens.
+
+    Pictures in full, each with `picture="image_uint8"`:
+        pixels in patches: Site("stem", "b c (h p) (w q)", side="input", unit="c p q", axes={"p": 16, "q": 16}); height and width
+            of the tensor must be multiples of p and q. The module is the first that sees the normalised pixels.
+        a feature map: Site("layer3", "b d h w"), or "b h w d" where channels come last.
+        a transformer's tokens: Site("blocks.5", "b n d", groups="patch_of_token", grid=(14, 14)).
+    Patches are named "row,column" from "0,0", unless `names` says otherwise.
     """
 
     module: str
@@ -36,6 +49,9 @@ class Site:
     names: str | None = None
     groups: str | None = None
     along: tuple[str, ...] = ()
+    unit: str = "d"
+    picture: str | None = None
+    grid: tuple[int, ...] = ()
 
 
 @runtime_checkable
@@ -61,8 +77,9 @@ class Task(Protocol):
     `score_unit` ("log-probability" or "value") says what `score` returns. A task may also offer
     `prepare(examples, source) -> examples`: it checks rows before training (raising BadData with source and row)
     and does once per row what every batch would repeat, such as tokenising. A prepared example may carry `length`,
-    by which batches of similar size are formed. A task with labels may offer `gold(examples) -> answer`, so that the right
-    answer can be explained and not only the one given.
+    by which batches of similar size are formed. A task with labels may offer `gold(examples) -> answer`, the answer that each
+    example's `label` names, so that the right answer, or any label, can be explained and not only the one given; where an example
+    may have several labels, `predict` gives a list of names, or a dict that holds one as `labels`, and each can be explained.
     """
 
     model: nn.Module  # model(batch) -> Output

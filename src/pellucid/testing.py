@@ -266,6 +266,11 @@ def check_layout(task: Task, batch: Batch, size: int, name: str) -> None:
             assert batch[key].shape == units.shape[:2], f"{told} has units {tuple(units.shape[:2])}, {key!r} {tuple(batch[key].shape)}"
     if site.present is not None:
         assert batch[site.present].dtype == torch.bool, f"site {name!r}: mask {site.present!r} is not bool, true where real"
+    if site.picture is not None:
+        seen = batch.get(site.picture)
+        assert isinstance(seen, Tensor) and seen.dtype == torch.uint8 and seen.ndim == 4 and seen.shape[1] == 3, (
+            f"site {name!r}: picture {site.picture!r} is not a uint8 tensor `b 3 h w`"
+        )
 
 
 @torch.no_grad()
@@ -289,6 +294,8 @@ def check_names(probe: Probe, name: str) -> None:
     if probe.groups is not None:
         padded = probe.groups.where(~probe.present, -1)
         assert bool((padded == -1).all()) and probe.groups.min() >= -1, f"site {name!r}: groups are 0, 1, ... at words, -1 elsewhere"
+    if probe.pictures is not None:
+        assert len(probe.grid) == 2, f"site {name!r}: units of a picture lie on a grid of rows and columns, not {probe.grid}"
     for i, words in enumerate(probe.names or []):
         if probe.groups is None:
             count, what = int(probe.present[i].sum()), "real units"

@@ -52,3 +52,26 @@ def test_chunks_change_no_score(site):
     few, many = (ask(task, batch, site, rows=rows) for rows in (1, 64))
     copies = torch.cat([few.units, few.units / 2, few.units * 2])
     torch.testing.assert_close(few.score(copies), many.score(copies))
+
+
+def test_patches_of_pixels_are_units_and_go_back_where_they_were():
+    task = Pictures()
+    task.sites = {"input": Site("stem", "b c (h p) (w q)", side="input", unit="c p q", axes={"p": 2, "q": 4}, picture="seen")}
+    batch = task.collate(pictures()) | {"seen": torch.zeros(4, 3, 8, 8, dtype=torch.uint8)}
+    probe = ask(task, batch)
+    assert probe.grid == (4, 2) and probe.units.shape == (4, 8, 24)
+    corner = batch["image"][1, :, 2:4, 4:8]  # row 1, column 1
+    torch.testing.assert_close(probe.units[1, 3].reshape(3, 2, 4), corner)
+    assert probe.names is not None and probe.names[1][3] == "1,1"
+    changed = probe.units.clone()
+    changed[:, 3] = 0
+    blotted = batch["image"].clone()
+    blotted[:, :, 2:4, 4:8] = 0
+    torch.testing.assert_close(probe.score(changed), task.score(task.model({"image": blotted}), probe.answer))
+
+
+def test_a_picture_that_does_not_divide_into_patches_is_refused_with_the_sizes():
+    task = Pictures()
+    task.sites = {"input": Site("stem", "b c (h p) (w q)", side="input", unit="c p q", axes={"p": 3, "q": 4}, picture="image")}
+    with pytest.raises(BadUsage, match=r"p=3 does not divide the 8 of 'b c \(h p\) \(w q\)'"):
+        ask(task, task.collate(pictures()))

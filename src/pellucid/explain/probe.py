@@ -1,12 +1,15 @@
 """Turns any task into one function, units in and score out."""
 
-from collections.abc import Callable
+import itertools
+import math
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
-from einops import parse_shape, rearrange
-from jaxtyping import Bool, Float, Int, Shaped
+from einops import rearrange
+from jaxtyping import Bool, Float, Int, Shaped, UInt8
 from torch import Tensor
 
 from pellucid.errors import BadUsage
@@ -29,7 +32,8 @@ class Probe:
         answer: the statement being explained, per example.
         names: per example the words that name its units or groups; None where the site names nothing.
         groups: group of each unit, -1 for none; None where units are their own groups.
-        grid: sizes of the axes that count units, `(n,)` for tokens, `(h, w)` for a feature map; empty where they were not told.
+        grid: sizes of the axes along which units lie, `(n,)` for tokens, `(h, w)` for a feature map or, where units have groups, for
+            the groups; empty where they were not told.
         cut: scores with the units of a `k b n` mask taken out of the batch altogether, the rest closing up; None where the
             site does not say what else runs along its units.
         attention: what each unit attends to in each layer, read when called; None where it was not asked of a model.
@@ -37,6 +41,7 @@ class Probe:
         passes: how the model is run; says whether what lies below the site is run again.
         site: where the units are; None for a probe that no model stands behind.
         elsewhere: units of the same examples at another site, by name or as it is.
+        pictures: what the model saw, over the whole of which the grid lies; None where it saw none.
     """
 
     units: Float[Tensor, "b n d"]
@@ -52,6 +57,7 @@ class Probe:
     passes: "Passes | None" = None
     site: Site | None = None
     elsewhere: Callable[[str | Site], Float[Tensor, "b n d"]] | None = None
+    pictures: UInt8[Tensor, "b 3 h w"] | None = None
 
 
 @dataclass(frozen=True)
@@ -80,18 +86,34 @@ def find_site(task: Task, name: str) -> Site:
 
 def unit_names(site: Site) -> list[str]:
     """The axes of the layout that count units, in order."""
-    return [axis for axis in site.layout.replace("(", " ").replace(")", " ").split() if axis not in ("b", "d")]
+    within = {"b", *site.unit.split()}
+    return [axis for axis in site.layout.replace("(", " ").replace(")", " ").split() if axis not in within]
 
 
 def unit_axes(site: Site) -> str:
-    """The pattern `b (units) d` that every layout is read into."""
-    return f"b ({' '.join(unit_names(site))}) d"
+    """The pattern `b (units) (features)` that every layout is read into."""
+    return f"b ({' '.join(unit_names(site))}) ({site.unit})"
 
 
 def _sizes(site: Site, raw: Tensor) -> dict[str, int]:
-    """Sizes of the layout's axes, but for examples and features, as far as the tensor tells them."""
-    told = {} if "(" in site.layout else {k: v for k, v in parse_shape(raw, site.layout).items() if k not in ("b", "d")}
-    return dict(site.axes) | told
+    """Sizes of the layout's axes, but for examples, as far as the tensor tells them.
+
+    Raises:
+        BadUsage: the tensor has other dimensions than the layout, or one that does not divide into the axes it is made of.
+    """
+    parts = [part.strip("()").split() for part in re.findall(r"\([^)]*\)|\S+", site.layout)]
+    shape, sizes = list(raw.shape), dict(site.axes)
+    if len(parts) != len(shape):
+        raise BadUsage(f"site {site.module!r}: layout {site.layout!r} is of {len(parts)} dimensions, the tensor is {shape}")
+    for part, size in zip(parts, shape, strict=True):
+        open_axes = [axis for axis in part if axis not in sizes]
+        known = math.prod(sizes[axis] for axis in part if axis in sizes)
+        if size % known or (not open_axes and size != known):
+            told = ", ".join(f"{axis}={sizes[axis]}" for axis in part if axis in sizes)
+            raise BadUsage(f"site {site.module!r}: {told} does not divide the {size} of {site.layout!r}; choose another size of picture")
+        if len(open_axes) == 1:
+            sizes[open_axes[0]] = size // known
+    return {axis: size for axis, size in sizes.items() if axis.isidentifier() and axis != "b"}  # einops also writes 1 for an axis
 
 
 @torch.no_grad()
@@ -129,6 +151,7 @@ def ask(
     told = task.answer(output) if answer is None else answer
     units, present = _units(raw, batch, place)
     sizes = _sizes(place, raw)
+    grid = grid_of(place, sizes, units.shape[1])
     back = f"{unit_axes(place)} -> {place.layout}"
     b, n = present.shape
     passes = Passes(task, batch, place, raw, output, below)
@@ -159,16 +182,33 @@ def ask(
         present,
         score_all,
         told,
-        batch[place.names] if place.names else None,
+        batch[place.names] if place.names else patch_names(place, grid, present),
         batch[place.groups] if place.groups else None,
-        tuple(sizes[axis] for axis in unit_names(place)) if all(axis in sizes for axis in unit_names(place)) else (n,),
+        grid,
         score_cut if place.along else None,
         lambda: read_attention(task, batch),
         rows,
         passes,
         place,
         lambda site: read(task, batch, site)[1],
+        batch[place.picture] if place.picture else None,
     )
+
+
+def grid_of(site: Site, sizes: Mapping[str, int], num_units: int) -> tuple[int, ...]:
+    """Sizes of the axes along which the site's units, or their groups, lie."""
+    axes = unit_names(site)
+    return tuple(site.grid) or (tuple(sizes[axis] for axis in axes) if all(axis in sizes for axis in axes) else (num_units,))
+
+
+def patch_names(site: Site, grid: tuple[int, ...], present: Bool[Tensor, "b n"]) -> list[list[str]] | None:
+    """`row,column` for the units, or groups, of a picture; None elsewhere."""
+    if site.picture is None or len(grid) < 2:
+        return None
+    names = [",".join(map(str, place)) for place in itertools.product(*map(range, grid))]
+    if site.groups:
+        return [names] * len(present)
+    return [[name for name, real in zip(names, row, strict=True) if real] for row in present.tolist()]
 
 
 def in_chunks(work: Callable[[Tensor], T], copies: Tensor, b: int, rows: int) -> list[T]:
@@ -279,6 +319,6 @@ def _run(task: Task, batch: Batch, site: Site) -> tuple[Output, Tensor]:
 
 
 def _units(raw: Tensor, batch: Batch, site: Site) -> tuple[Tensor, Tensor]:
-    units = rearrange(raw, f"{site.layout} -> {unit_axes(site)}", **site.axes).float()
+    units = rearrange(raw, f"{site.layout} -> {unit_axes(site)}", **_sizes(site, raw)).float()
     present = batch[site.present] if site.present else torch.ones(units.shape[:2], dtype=torch.bool, device=units.device)
     return units, present
