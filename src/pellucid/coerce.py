@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,11 @@ def nearest(name: str, known: Sequence[str]) -> str:
     """`; did you mean 'x'?` or the list of what there is."""
     close = difflib.get_close_matches(name, known, 1, 0.5)
     return f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(known)}"
+
+
+def natural(text: str) -> list[tuple[bool, int, str]]:
+    """A sort key by which numbers in texts are in their own order: 2 before 10, and numbers before letters."""
+    return [(not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.split(r"(\d+)", text) if part]
 
 
 def bare(kind: Any) -> Any:

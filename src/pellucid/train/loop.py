@@ -23,7 +23,7 @@ from pellucid.evaluate import Pass, evaluate
 from pellucid.recipe import Loop, Recipe
 from pellucid.task import Batch, Example, Task
 from pellucid.train.log import Log
-from pellucid.train.optim import optimizer, rate_factor, set_rate
+from pellucid.train.optim import clip_units, momentum_at, optimizer, rate_factor, set_rate
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,8 @@ class Trainer:
         return loader.epoch_batches(lengths, loop, epoch)
 
     def _step(self, batches: Sequence[tuple[Batch, float]]) -> None:
-        rate = set_rate(self.inner, rate_factor(self.recipe.schedule, self.at.step, self.total, self.steps_per_epoch))
+        at = (self.recipe.schedule, self.at.step, self.total, self.steps_per_epoch)
+        rate = set_rate(self.inner, rate_factor(*at), momentum_at(*at))
         losses: dict[str, Tensor] = {}
         for i, (batch, weight) in enumerate(batches):
             held = self.fabric.world_size > 1 and i + 1 < len(batches)
@@ -149,8 +150,7 @@ class Trainer:
             for name, value in parts.items():
                 losses[name] = losses.get(name, 0) + value.detach() * weight
         self._refuse_nan(losses)
-        if self.recipe.optim.clip_norm is not None:
-            self.fabric.clip_gradients(self.model, self.optimizer, max_norm=self.recipe.optim.clip_norm, error_if_nonfinite=False)
+        self._clip()
         self.optimizer.step()
         self.optimizer.zero_grad()
         if self.ema:
@@ -159,6 +159,16 @@ class Trainer:
         self.at.offset += 1
         if self.at.step % self.loop.log_every == 0 or self.at.step == self.total:
             self._tell(losses, rate)
+
+    def _clip(self) -> None:
+        optim = self.recipe.optim
+        if optim.agc is not None:
+            scaler = getattr(self.fabric._precision, "scaler", None)
+            if scaler is not None:
+                scaler.unscale_(self.inner)
+            clip_units(self.task.model, optim.agc)
+        if optim.clip_norm is not None:
+            self.fabric.clip_gradients(self.model, self.optimizer, max_norm=optim.clip_norm, error_if_nonfinite=False)
 
     def _refuse_nan(self, losses: dict[str, Tensor]) -> None:
         bad = [name for name, value in losses.items() if not value.isfinite()]

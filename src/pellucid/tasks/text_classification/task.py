@@ -5,7 +5,6 @@ import logging
 import math
 import os
 import pathlib
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoConfig, AutoTokenizer
 
+from pellucid.coerce import natural
 from pellucid.data import encoders
 from pellucid.data.read import require
 from pellucid.errors import BadData
@@ -230,7 +230,7 @@ def _labels(train: Sequence[Example]) -> tuple[str, ...]:
         raise BadData(f"{train[0]['id']}: every label is {next(iter(found))!r}; a classifier needs two or more")
     if len(found) > max(100, len(train) // 10):
         raise BadData(f"{train[0]['id']}: {len(found)} labels in {len(train)} rows; for numbers use --set task.target=value")
-    return tuple(sorted(found, key=lambda s: [(not p.isdigit(), int(p) if p.isdigit() else 0, p) for p in re.split(r"(\d+)", s) if p]))
+    return tuple(sorted(found, key=natural))
 
 
 def _baseline(settings: TextSettings, vocabulary: Sequence[str], num_labels: int, pairs: bool) -> Baseline:
