@@ -67,8 +67,8 @@ def draw_shares(rng: np.random.RandomState, settings: Mix, num: int) -> Shares:
         return Shares(np.array([rng.beta(alpha, alpha)]), np.array([pasted]))
     both = settings.mixup > 0 and settings.cutmix > 0
     pasted = rng.rand(num) < settings.switch if both else np.full(num, settings.cutmix > 0)
-    drawn = {alpha: rng.beta(alpha, alpha, size=num) for alpha in (settings.cutmix, settings.mixup) if alpha > 0}
-    own = np.where(pasted, drawn.get(settings.cutmix, 1), drawn.get(settings.mixup, 1))
+    drawn = [rng.beta(alpha, alpha, size=num) if alpha > 0 else np.ones(num) for alpha in (settings.cutmix, settings.mixup)]
+    own = np.where(pasted, *drawn)
     own = np.where(rng.rand(num) < settings.prob, own, 1).astype(np.float32)  # single precision moves the boxes as timm's
     return Shares(own, pasted)
 
@@ -76,7 +76,7 @@ def draw_shares(rng: np.random.RandomState, settings: Mix, num: int) -> Shares:
 def draw_box(rng: np.random.RandomState, height: int, width: int, own: float) -> Box:
     """A rectangle of the picture's proportions and `1 - own` of its area, its centre anywhere, cut off at the border.
 
-    Sides are rounded down to an even number, as in the authors' code and in timm when the recipes were trained (timm 1.0.31 rounds differently).
+    Sides are rounded down to an even number, as in the authors' code and in timm when the recipes were trained; timm 1.0.31 does not.
     """
     side = np.sqrt(1 - own)
     half_height, half_width = int(height * side) // 2, int(width * side) // 2
