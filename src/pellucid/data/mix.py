@@ -50,7 +50,7 @@ def mix_drawn(
     num, (height, width) = len(images), images.shape[-2:]
     shares = draw_shares(rng, settings, {"batch": 1, "pair": num // 2, "elem": num}[settings.mode])
     own, boxes = shares.own.copy(), {}
-    for i in np.flatnonzero(shares.pasted & (shares.own != 1)):
+    for i in np.flatnonzero(shares.pasted & (shares.own != 1)).tolist():
         boxes[i] = draw_box(rng, height, width, shares.own[i])
         own[i] = kept_share(boxes[i], height, width)
     averaged = np.where(shares.pasted, 1, own)
@@ -62,13 +62,13 @@ def draw_shares(rng: np.random.RandomState, settings: Mix, num: int) -> Shares:
     if settings.mode == "batch":
         if rng.rand() >= settings.prob:
             return Shares(np.ones(1), np.zeros(1, bool))
-        pasted = settings.mixup <= 0 or (settings.cutmix > 0 and rng.rand() < settings.switch)
-        alpha = settings.cutmix if pasted else settings.mixup
-        return Shares(np.array([rng.beta(alpha, alpha)]), np.array([pasted]))
+        pastes = settings.mixup <= 0 or (settings.cutmix > 0 and rng.rand() < settings.switch)
+        alpha = settings.cutmix if pastes else settings.mixup
+        return Shares(np.array([rng.beta(alpha, alpha)]), np.array([pastes]))
     both = settings.mixup > 0 and settings.cutmix > 0
     pasted = rng.rand(num) < settings.switch if both else np.full(num, settings.cutmix > 0)
-    drawn = [rng.beta(alpha, alpha, size=num) if alpha > 0 else np.ones(num) for alpha in (settings.cutmix, settings.mixup)]
-    own = np.where(pasted, *drawn)
+    pasting, averaging = (rng.beta(alpha, alpha, size=num) if alpha > 0 else np.ones(num) for alpha in (settings.cutmix, settings.mixup))
+    own = np.where(pasted, pasting, averaging)
     own = np.where(rng.rand(num) < settings.prob, own, 1).astype(np.float32)  # single precision moves the boxes as timm's
     return Shares(own, pasted)
 
@@ -94,8 +94,9 @@ def _mix_images(images: Tensor, averaged: np.ndarray, boxes: dict[int, Box], mod
     plain = (averaged == 1).all()
     mixed = images.clone() if plain else _average(images, _per_picture(averaged, num, mode))
     for i, box in boxes.items():
-        rows = {"batch": slice(None), "pair": [i, num - 1 - i], "elem": i}[mode]
-        mixed[rows, :, box.top : box.bottom, box.left : box.right] = mirror[rows, :, box.top : box.bottom, box.left : box.right]
+        rows = {"batch": slice(None), "pair": slice(i, num - i, max(1, num - 1 - 2 * i)), "elem": slice(i, i + 1)}[mode]
+        inside = rows, slice(None), slice(box.top, box.bottom), slice(box.left, box.right)
+        mixed[inside] = mirror[inside]
     return mixed
 
 
