@@ -1,0 +1,90 @@
+"""Batches of pictures: the one view they are measured by, corrupted where a test asks for it, and the random views of training."""
+
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from pellucid.coerce import nearest
+from pellucid.data import augment
+from pellucid.data.corrupt import corrupt_images
+from pellucid.data.images import check_images, test_image
+from pellucid.data.views import TestView, TrainView
+from pellucid.errors import BadData
+from pellucid.task import Example
+
+
+def test_pictures(examples: Sequence[Example], view: TestView) -> UInt8[Tensor, "b 3 h w"]:
+    """The test view of each example's `image`, spoiled as its `corruption` says.
+
+    Raises:
+        BadData: a picture cannot be read; the message names it.
+    """
+    pictures = torch.stack([test_image(e["image"], view, where(e)) for e in examples])
+    kinds: dict[tuple[str, int], list[int]] = {}
+    for i, example in enumerate(examples):
+        if corruption := example.get("corruption"):
+            kinds.setdefault((corruption["kind"], corruption["severity"]), []).append(i)
+    for (kind, severity), rows in kinds.items():
+        pictures[rows] = corrupt_images(pictures[rows], kind, severity, [examples[i]["corruption"]["seed"] for i in rows])
+    return pictures
+
+
+def train_pictures(examples: Sequence[Example], view: TrainView, size: int, seeds: Sequence[int]) -> Float[Tensor, "b 3 h w"]:
+    """A random view of each example, drawn with its seed alone."""
+    views = [augment.train_image(e["image"], view, view.size or size, s, where(e)) for e, s in zip(examples, seeds, strict=True)]
+    return torch.stack(views).float()
+
+
+def where(example: Example) -> str:
+    """What messages call an example."""
+    return str(example["image"]) if isinstance(example["image"], str) else str(example.get("id", "a picture"))
+
+
+def refuse_unknown(labels: Sequence[str], known: Sequence[str], place: str) -> None:
+    """Checks the labels of a row.
+
+    Raises:
+        BadData: one is not known to the model; with the nearest that is.
+    """
+    for label in labels:
+        if label not in known:
+            raise BadData(f"{place}: label {label!r} is not one of the model's {len(known)}{nearest(label, known)}; map it with --label")
+
+
+class Checking(Protocol):
+    """What a task's settings say of looking at pictures before training."""
+
+    @property
+    def check(self) -> str:
+        """`none`, `header` or `full`."""
+
+    @property
+    def broken(self) -> str:
+        """`refuse` or `skip`."""
+
+
+def readable(examples: Sequence[Example], source: str, settings: Checking) -> Sequence[Example]:
+    """The examples whose pictures can be read, as far as the settings have them looked at.
+
+    Raises:
+        BadData: a picture cannot be read, and the settings do not leave such out; the message names it.
+    """
+    if settings.check == "none":
+        return examples
+    return check_images(examples, source, settings.broken == "skip", settings.check == "full")
+
+
+def write_labels(labels: Sequence[str], folder: pathlib.Path) -> None:
+    """Keeps the names of the classes, in order, in a run's `preprocessing` folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "labels.json").write_text(json.dumps({"labels": list(labels)}) + "\n", encoding="utf-8")
+
+
+def read_labels(folder: pathlib.Path) -> list[str]:
+    """What `write_labels` wrote."""
+    return json.loads((folder / "labels.json").read_text(encoding="utf-8"))["labels"]

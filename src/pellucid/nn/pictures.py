@@ -1,0 +1,110 @@
+"""A network of pictures as a task's model: normalises, asks the network, leaves out classes that a test set does not have."""
+
+from collections.abc import Sequence
+from typing import Protocol, cast
+
+import torch
+from einops import rearrange
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+
+from pellucid.data.views import IMAGENET_MEAN, IMAGENET_STD, TestView
+from pellucid.nn.backbone import backbone
+from pellucid.task import Batch, Output
+
+ABSENT = -1e4  # logit of a class that is not among those asked for: its probability is 0, and 0 times its logarithm is still 0
+
+
+class PictureNetwork(nn.Module):
+    """Class logits of pictures in 0 to 255.
+
+    Reads `picture` (b 3 h w, uint8, or float after mixing) and, where a test set has only some of the classes, `among_present` (b c).
+
+    Args:
+        net: normalised pictures to logits, as timm's models are.
+        mean: of pixel values between 0 and 1, that the network was trained with.
+    """
+
+    def __init__(self, net: nn.Module, mean: Sequence[float], std: Sequence[float]):
+        super().__init__()
+        self.net = net
+        self.pixels = nn.Identity()  # where the normalised pixels can be read and replaced
+        scale = torch.tensor(std, dtype=torch.float32) * 255
+        self.register_buffer("scale", rearrange(1 / scale, "c -> c 1 1"), persistent=False)
+        self.register_buffer("shift", rearrange(-torch.tensor(mean, dtype=torch.float32) * 255 / scale, "c -> c 1 1"), persistent=False)
+
+    def normalised(self, picture: Shaped[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+        """The pictures as the network takes them, channels innermost in memory, which convolutions are fastest on."""
+        flat = picture.to(torch.float32, memory_format=torch.channels_last)
+        return flat * cast(Tensor, self.scale) + cast(Tensor, self.shift)
+
+    def forward(self, batch: Batch) -> Output:
+        """`logits` (b c)."""
+        logits = self.net(self.pixels(self.normalised(batch["picture"])))
+        if "among_present" in batch:
+            logits = logits.masked_fill(~batch["among_present"], ABSENT)
+        return {"logits": logits}
+
+
+def patch_size(size: int, most: int = 14) -> int:
+    """Side of the square patches that cut a picture of `size` into at most `most` rows, none cut short: 16 for 224, 4 for 32."""
+    return next(p for p in range(1, size + 1) if size % p == 0 and size // p <= most)
+
+
+class NetworkSettings(Protocol):
+    """What a task's settings say of its network."""
+
+    @property
+    def model(self) -> str:
+        """A name that `backbone` knows."""
+
+    @property
+    def view(self) -> TestView:
+        """The view that the network is measured by."""
+
+    @property
+    def drop_path(self) -> float:
+        """Probability of leaving out the deepest residual branch."""
+
+    @property
+    def dropout(self) -> float:
+        """Before the last layer."""
+
+    @property
+    def small_stem(self) -> bool:
+        """Whether the stem keeps the resolution."""
+
+
+def picture_network(settings: NetworkSettings, num_classes: int, pretrained: str) -> PictureNetwork:
+    """The network that the settings name, behind the normalising that they say, or that it was pretrained with, or ImageNet's."""
+    view = settings.view
+    net = backbone(
+        settings.model,
+        num_classes,
+        pretrained,
+        drop_path=settings.drop_path,
+        drop=settings.dropout,
+        in_size=view.size,
+        small_stem=settings.small_stem,
+    )
+    own = getattr(net, "pretrained_cfg", None) or {}
+    model = PictureNetwork(net, view.mean or own.get("mean", IMAGENET_MEAN), view.std or own.get("std", IMAGENET_STD))
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def sites_of(model: PictureNetwork, size: int) -> dict[str, Site]:
+    """`input` (square patches of pixels), and each block of the network: feature maps, or tokens."""
+    patch = patch_size(size)
+    found = {
+        "input": Site("pixels", "b c (h p) (w q)", unit="c p q", axes={"p": patch, "q": patch}, picture="picture"),
+    }
+    for name, block in blocks_of(model.net).items():
+        tokens = block.layout == "b n d"
+        found[name] = Site(
+            f"net.{block.module}",
+            block.layout,
+            picture="picture",
+            groups="patch_of_token" if tokens else None,
+            grid=token_grid(model.net, size) if tokens else (),
+        )
+    return found
