@@ -1,5 +1,6 @@
-"""Numbers for predicted labels: accuracy, macro F1."""
+"""Numbers for predicted labels: accuracy, top-k accuracy, macro F1."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,52 @@ class Accuracy:
     def resample(self, weights: Float[np.ndarray, "r n"]) -> Float[np.ndarray, " r"]:
         """The share for every row of multiplicities, examples in the order of the updates."""
         return weights @ np.asarray(self.correct, dtype=np.float64) / weights.sum(1)
+
+
+class Ranked(str):
+    """A predicted label that remembers the runners-up; it equals, prints and saves as the label alone.
+
+    Args:
+        best: the likeliest labels in falling order, the prediction first.
+    """
+
+    best: tuple[str, ...]
+
+    def __new__(cls, best: Sequence[str]) -> "Ranked":
+        """The first of the labels.
+
+        Raises:
+            ValueError: no labels.
+        """
+        if not len(best):
+            raise ValueError("a ranked prediction needs at least one label")
+        ranked = super().__new__(cls, best[0])
+        ranked.best = tuple(best)
+        return ranked
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Ranked, (self.best,)  # str alone would lose the runners-up between processes
+
+
+class TopK(Accuracy):
+    """Share of examples whose label is among the k best of a `Ranked` prediction."""
+
+    def __init__(self, k: int = 5, key: str = "label"):
+        if k < 1:
+            raise ValueError(f"k={k}; the best labels looked at are 1 or more")
+        super().__init__(key)
+        self.k = k
+
+    def update(self, prediction: Any, example: Example) -> None:
+        """Counts one prediction.
+
+        Raises:
+            ValueError: a prediction without `best`.
+        """
+        label = target_of(example, self.key)
+        if not isinstance(prediction, Ranked):
+            raise ValueError(f"prediction {prediction!r} of example {example.get('id', 'without id')!r} has no ranking; give a Ranked")
+        self.correct.append(label in prediction.best[: self.k])
 
 
 class MacroF1:
