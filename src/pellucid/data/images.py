@@ -1,0 +1,130 @@
+"""Pictures from files, bytes and packs to the tensors a model sees; broken ones told by path."""
+
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from einops import rearrange
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor
+
+from pellucid.data import resize
+from pellucid.data.decode import Source, header, look, max_pixels, opened, place_of, read_bytes
+from pellucid.data.stored import Stored
+from pellucid.data.views import TestView
+from pellucid.errors import BadData, UnsafeInput
+from pellucid.task import Example
+
+__all__ = ["Source", "Stored", "check_images", "look", "max_pixels", "open_image", "pixels", "read_bytes", "stacked", "test_image"]
+
+# a JPEG is decoded smaller only where at least so many times the wanted short side is left: at 2, values are on average
+# 0.01 (in units of the range -1 to 1) off a full decoding, at 1 twice that
+DRAFT_MARGIN = 2.0
+_SHOWN = 3
+
+log = logging.getLogger("pellucid")
+
+
+def open_image(source: Source, where: str = "", shortest: int | None = None) -> Image.Image:
+    """The upright 8-bit RGB picture; of an animation the first frame; what is see-through lies on white.
+
+    Args:
+        where: what messages call it, beside its path.
+        shortest: a JPEG may come out smaller (a half, a quarter, an eighth), its short side no shorter than this.
+    Raises:
+        BadData: missing, empty, truncated, damaged or no picture.
+        UnsafeInput: its header claims more pixels than `max_pixels`; nothing was decoded.
+    """
+    return look(source, where).image(shortest)
+
+
+def test_image(source: Source, view: TestView, where: str = "", fast: bool = True) -> UInt8[Tensor, "3 h w"]:  # noqa: PT028
+    """What a model is shown of a picture when it is measured, 0 to 255, in memory as `h w 3`.
+
+    Args:
+        fast: large JPEGs are decoded smaller and resampling is torch's; without, every value equals timm's evaluation transform.
+    Raises:
+        BadData, UnsafeInput: as `open_image`.
+    Differs: timm leaves pictures as stored where EXIF says they are turned.
+    """
+    picture = look(source, where)
+    if not fast:
+        return resize.exact_view(picture.image(), view)
+    return resize.fast_view(picture.array(round(DRAFT_MARGIN * resize.short_side(view))), view)
+
+
+def stacked(images: Sequence[UInt8[Tensor, "3 h w"]]) -> UInt8[Tensor, "b 3 h w"]:
+    """A batch of pictures, in memory as `b h w 3` (channels_last), to which test views are only copied."""
+    return rearrange(torch.stack([rearrange(image, "c h w -> h w c") for image in images]), "b h w c -> b c h w")
+
+
+def pixels(images: UInt8[Tensor, "b 3 h w"], mean: Sequence[float], std: Sequence[float]) -> Float[Tensor, "b 3 h w"]:
+    """Values 0 to 255 as `(value / 255 - mean) / std`, in memory as `b h w 3` (channels_last)."""
+    b, _, h, w = images.shape
+    scale = torch.tensor([1 / (255 * s) for s in std])
+    shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)])
+    rows = rearrange(images.contiguous(memory_format=torch.channels_last), "b c h w -> b h (w c)")
+    # one row's worth of factors: torch is slow where it must repeat three numbers
+    scale, shift = (numbers.repeat(w).to(images.device) for numbers in (scale, shift))
+    if images.device.type != "cpu":
+        return rearrange(rows * scale + shift, "b h (w c) -> b c h w", c=3)
+    # numpy asks for large memory in large pages; in torch's small ones, handing it out takes five times as long as filling it
+    floats = torch.from_numpy(np.empty((b, h, w * 3), np.float32))
+    for target, row in zip(floats, rows, strict=True):  # one picture at a time stays in the cache
+        target.copy_(row).mul_(scale).add_(shift)
+    return rearrange(floats, "b h (w c) -> b c h w", c=3)
+
+
+def check_images(
+    examples: Sequence[Example], source: str, skip_broken: bool = False, workers: int = 0, full: bool = False
+) -> list[Example]:
+    """The examples whose `image` is sound; each broken one is logged by its path.
+
+    Args:
+        source: what the message calls the data.
+        skip_broken: leave broken ones out; otherwise they are an error.
+        workers: threads that look at once.
+        full: decode every picture; by default only headers are read, which finds no truncated file.
+    Raises:
+        BadData: some are broken and not to be skipped, or all are.
+        UnsafeInput: the same, where the header of one claims more pixels than `max_pixels`.
+    """
+    with ThreadPoolExecutor(max(1, workers)) as threads:
+        faults = list(threads.map(_full_fault if full else _fault, examples))
+    broken = [fault for fault in faults if fault is not None]
+    if not broken:
+        return list(examples)
+    for fault in broken:
+        log.warning("%s", fault)
+    count = f"{len(broken)} of {len(examples)} pictures cannot be used"
+    if skip_broken and len(broken) < len(examples):
+        log.warning("%s: %s; left out", source, count)
+        return [example for example, fault in zip(examples, faults, strict=True) if fault is None]
+    some = "; ".join(str(fault) for fault in broken[:_SHOWN]) + ("; ..." if len(broken) > _SHOWN else "")
+    kind = UnsafeInput if any(isinstance(fault, UnsafeInput) for fault in broken) else BadData
+    raise kind(f"{source}: {count}: {some}")
+
+
+def _fault(example: Example) -> BadData | UnsafeInput | None:
+    """What is wrong with a picture as far as its header tells."""
+    image, where = example["image"], str(example.get("id", ""))
+    try:
+        if isinstance(image, bytes | Stored):
+            look(image, where)
+        else:
+            with opened(image, where) as file:
+                header(file, place_of(image, where))
+    except (BadData, UnsafeInput) as fault:
+        return fault
+    return None
+
+
+def _full_fault(example: Example) -> BadData | UnsafeInput | None:
+    try:
+        look(example["image"], str(example.get("id", ""))).array()
+    except (BadData, UnsafeInput) as fault:
+        return fault
+    return None
