@@ -50,7 +50,7 @@ def extract(archive: pathlib.Path, folder: pathlib.Path, limits: Limits = Limits
         UnsafeInput: a member is no regular file, lies outside the folder, or exceeds the limits.
         BadData: no readable tar, tar.gz or zip archive.
     """
-    with whole_folder(folder) as fresh, open(archive, "rb") as file, _readable(archive.name):
+    with whole_folder(folder) as fresh, open(archive, "rb") as file, readable(archive.name):
         for name, content in _members(file, archive.name, limits):
             path = fresh / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,7 +68,7 @@ def read_members(archive: pathlib.Path | bytes, names: Collection[str], label: s
         BadData: no readable archive, or a member is not in it.
     """
     label = label or (archive.name if isinstance(archive, pathlib.Path) else "archive")
-    with io.BytesIO(archive) if isinstance(archive, bytes) else open(archive, "rb") as file, _readable(label):
+    with io.BytesIO(archive) if isinstance(archive, bytes) else open(archive, "rb") as file, readable(label):
         found = {name: content.read() for name, content in _members(file, label, limits) if name in names}
     missing = sorted(set(names) - set(found))
     if missing:
@@ -100,7 +100,7 @@ def whole_folder(folder: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 @contextlib.contextmanager
-def _readable(label: str) -> Iterator[None]:
+def readable(label: str) -> Iterator[None]:
     """What the decoders raise on a damaged archive, as one line."""
     try:
         yield
@@ -115,8 +115,8 @@ def _members(file: _Seekable, label: str, limits: Limits) -> Iterator[tuple[str,
     walk = _zip_members if start == b"PK" else _tar_members
     seen: dict[str, bool] = {}  # path -> whether it is a folder
     for raw, is_folder, content in walk(file, label, limits):
-        name = _safe_name(raw, label)
-        _no_clash(name, is_folder, seen, label)
+        name = safe_name(raw, label)
+        no_clash(name, is_folder, seen, label)
         if len(seen) > limits.num_files:
             raise UnsafeInput(f"{label}: more than {limits.num_files} members; refused")
         if not is_folder:
@@ -128,7 +128,7 @@ def _tar_members(file: _Seekable, label: str, limits: Limits) -> Iterator[tuple[
     file.seek(0)
     plain: Any = gzip.GzipFile(fileobj=file) if start == b"\x1f\x8b" else file
     # read as a stream through the cap, so that even headers cannot unpack without end
-    with tarfile.open(fileobj=_Capped(plain, label, limits.num_bytes, limits.num_bytes), mode="r|") as tar:
+    with tarfile.open(fileobj=Capped(plain, label, limits.num_bytes, limits.num_bytes), mode="r|") as tar:
         for info in tar:
             if not (info.isdir() or info.type in (tarfile.REGTYPE, tarfile.AREGTYPE)) or info.issparse():
                 raise UnsafeInput(f"{label}: member {info.name!r} is no regular file; refused")
@@ -147,21 +147,27 @@ def _zip_members(file: _Seekable, label: str, limits: Limits) -> Iterator[tuple[
                 yield info.filename, True, io.BytesIO()
                 continue
             with archive.open(info) as content:
-                capped = _Capped(content, label, left, limits.num_bytes)
+                capped = Capped(content, label, left, limits.num_bytes)
                 yield info.filename, False, capped
                 left = capped.left
 
 
-class _Capped(io.RawIOBase):
+class Capped(io.RawIOBase):
     """A stream that refuses to give more than `left` bytes, the rest of a `cap` shared by all."""
 
     def __init__(self, stream: Stream, label: str, left: int, cap: int):
         self.stream, self.label, self.left, self.cap = stream, label, left, cap
 
     def readable(self) -> bool:
+        """It is."""
         return True
 
     def read(self, size: int | None = -1) -> bytes:
+        """At most so many bytes.
+
+        Raises:
+            UnsafeInput: the stream has more than may be left.
+        """
         want = self.left + 1 if size is None or size < 0 else min(size, self.left + 1)
         data = self.stream.read(want)
         self.left -= len(data)
@@ -170,7 +176,7 @@ class _Capped(io.RawIOBase):
         return data
 
 
-def _safe_name(raw: str, label: str) -> str:
+def safe_name(raw: str, label: str) -> str:
     """The member's path with `/` between parts; refused where it could leave the folder."""
     path = raw.replace("\\", "/")
     parts = [p for p in path.split("/") if p not in ("", ".")]
@@ -179,7 +185,7 @@ def _safe_name(raw: str, label: str) -> str:
     return "/".join(parts)
 
 
-def _no_clash(name: str, is_folder: bool, seen: dict[str, bool], label: str) -> None:
+def no_clash(name: str, is_folder: bool, seen: dict[str, bool], label: str) -> None:
     """Two members of one path, or a file used as a folder, have no single meaning."""
     parents = [name[:i] for i, c in enumerate(name) if c == "/"]
     repeated = name in seen and not (is_folder and seen[name])

@@ -1,5 +1,6 @@
 """Examples from wherever a `Data` says they are, under the names that a task reads."""
 
+import dataclasses
 import difflib
 import os
 import pathlib
@@ -8,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pellucid.coerce import nearest
+from pellucid.data import layouts, paths, tables
+from pellucid.data.subset import Renamed
 from pellucid.errors import BadData, BadUsage
 from pellucid.recipe import Data
 
@@ -26,6 +29,7 @@ _KINDS = {
     "hf": "Hugging Face datasets: a local folder or a hub name; options ?config=NAME&split=NAME&revision=NAME",
     "sentiment": "movies/train, movies/dev, movies/test, amazon, tweets, editorials: sentences, positive or negative",
     "sentiment-rating": "the same with the mean human rating, -4 to 4, as label, and no row left out",
+    **layouts.KINDS,
 }
 _RESERVED = ("id", "length")  # ours in every example: a file's columns of these names are read through `columns` only
 
@@ -38,13 +42,17 @@ def kinds() -> dict[str, str]:
 def read(data: Data) -> Rows:
     """The examples of a source: rows chosen, columns and labels under the task's names, each with its "id".
 
-    Every other column stays under its own name.
+    Every other column stays under its own name. A table's column of picture files is also there as `image`, a whole path.
 
     Raises:
         BadUsage: an unknown kind, option or set.
         BadData: the file or a row is not what was promised, or lacks a column that was named.
     """
-    file_rows = _rows(data.source)
+    kind, path, options = _parts(data.source)
+    about_pictures, options = paths.split_options(options) if kind in tables.OPTIONS else ({}, options)
+    file_rows = _rows(kind, path, options)
+    if kind in tables.OPTIONS:
+        file_rows = paths.lists(file_rows, data.columns)
     place = _place(data.source)
     columns = list(dict.fromkeys(key for row in file_rows for key in row if key != "id"))
     for role, column in {**data.columns, **{key: key for key in data.where}}.items():
@@ -53,7 +61,12 @@ def read(data: Data) -> Rows:
             raise BadData(f"{place}: no column {column!r}{asked}{_suggest(column, columns)}")
     labels = _checked_labels(data, file_rows, place)
     kept = _limited(_part(_where(data, file_rows, place), data), data)
-    return [_example(row, data, labels) for row in kept]
+    if kind in tables.OPTIONS:
+        kept = paths.pictures(kept, data.columns, os.path.expanduser(path), about_pictures)
+        data = dataclasses.replace(data, columns={role: column for role, column in data.columns.items() if role != "image"})
+    renamed = Renamed(labels)
+    examples = (_example(row, data, labels) for row in kept)
+    return [renamed(example) for example in examples] if labels else list(examples)
 
 
 def require(examples: Sequence[Mapping[str, Any]], roles: Iterable[str], source: str) -> None:
@@ -74,18 +87,17 @@ def require(examples: Sequence[Mapping[str, Any]], roles: Iterable[str], source:
 # ---- sources ------------------------------------------------------------------------------------------------------
 
 
-def _rows(source: str) -> Rows:
-    from pellucid.data import tables
-
-    kind, place, options = _parts(source)
+def _rows(kind: str, place: str, options: dict[str, str]) -> Rows:
     if kind in tables.OPTIONS:
         return tables.read(kind, place, options)
+    if kind in layouts.KINDS:
+        return layouts.read(kind, place, options)
     if kind == "hf":
         from pellucid.data import hub
 
         return hub.read(place, options)
     if options:
-        raise BadUsage(f"{source}: {kind}: takes no options")
+        raise BadUsage(f"{kind}:{place}: {kind}: takes no options")
     if kind == "polarity":
         from pellucid.data import polarity
 
@@ -101,12 +113,11 @@ def _rows(source: str) -> Rows:
 
 def _parts(source: str) -> tuple[str, str, dict[str, str]]:
     """Kind, place and options of `kind:place?name=value&name=value`."""
-    from pellucid.data import tables
-
     source = _expanded(source)
     kind, colon, rest = source.partition(":")
     bare = source.partition("?")[0]
-    if not colon or (kind not in _KINDS and tables.kind_of(bare) and (pathlib.Path(bare).exists() or not kind.isalpha())):
+    told = tables.kind_of(bare) or layouts.kind_of(bare)
+    if not colon or (kind not in _KINDS and told and (pathlib.Path(bare).exists() or not kind.isalpha())):
         kind, rest = "table", source  # a plain path
     if kind not in _KINDS:
         raise BadUsage(f"{source}: no kind of data {kind!r}{nearest(kind, list(_KINDS))}")
@@ -116,7 +127,7 @@ def _parts(source: str) -> tuple[str, str, dict[str, str]]:
     if not place:
         raise BadUsage(f"{source}: nothing after {kind}:")
     if kind == "table":
-        found = tables.kind_of(place)
+        found = tables.kind_of(place) or layouts.kind_of(place)
         if not found:
             endings = ", ".join(tables.SUFFIXES)
             raise BadUsage(f"{source}: the ending does not tell the kind ({endings}); write KIND:PATH, one of {', '.join(_KINDS)}")
@@ -165,6 +176,8 @@ def _checked_labels(data: Data, rows: Rows, place: str) -> dict[str, str]:
     """The labels mapping; one that fits no row at all is a mistake."""
     column = data.columns.get("label", "label")
     values = {_text(row.get(column)) for row in rows} if data.labels else set()
+    if data.labels and any(isinstance(row.get("labels"), list) for row in rows):
+        values = {_text(value) for row in rows for value in row.get("labels") or ()} | set(rows[0].get("classes", ()))
     if data.labels and not values & set(data.labels):
         raise BadData(f"{place}: no {column} is {' or '.join(map(repr, data.labels))}; the values are {_some(values)}")
     return dict(data.labels)

@@ -1,0 +1,220 @@
+"""COCO's instances: one row per picture, with the objects in it and the names of its classes."""
+
+import contextlib
+import gc
+import pathlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pellucid.data import sources
+from pellucid.data.sources import Rows, log
+from pellucid.errors import BadData
+
+OPTIONS: sources.Choices = {
+    "split": (),
+    "images": (),
+    "missing": ("refuse", "skip"),
+    "empty": ("keep", "drop"),
+    "boxes": ("refuse", "clip"),
+    "objects": ("keep", "drop"),
+}
+SLACK = 1.0  # pixels by which a box may reach over the edge: the published files round so
+_PARTS = ("images", "annotations", "categories")
+
+
+@dataclass(frozen=True)
+class _Place:
+    """The file of annotations and the folder of pictures."""
+
+    file: pathlib.Path
+    images: str
+
+
+def read(place: str, options: Mapping[str, str]) -> Rows:
+    """A row per picture, in the file's order, with `labels` (classes present, in category order) and `classes` (all, by category id).
+
+    `objects` hold `label`, `box_xyxy` in pixels (cut off at the picture's edge), `area`, `crowd` and the annotation's `id`;
+    `image_id`, `width` and `height` are the file's.
+
+    Args:
+        place: a folder (`annotations/instances_SPLIT.json`, or `SPLIT/_annotations.coco.json`) or a JSON file.
+        options: `split`; `images`, the folder of the pictures; `missing=skip` leaves out pictures without a file; `empty=drop` those
+            without any annotation, as the loader of ASL's authors does; `boxes=clip` cuts off boxes that reach further than a pixel
+            over the edge; `objects=drop` keeps the labels only, which takes a tenth of the memory.
+    Raises:
+        BadData: the file is not what COCO's is, with the id of the annotation; or pictures are missing.
+    """
+    chosen = sources.checked("coco", options, OPTIONS)
+    found = _found(place, chosen)
+    with _no_collection():
+        tree = sources.read_json(found.file)
+        _check_tree(tree, found.file)
+        names = _categories(tree["categories"], found.file)
+        images = _images(tree["images"], found.file)
+        boxes = _checked(tree["annotations"], images, names, found.file, chosen.get("boxes") == "clip")
+        rows = _rows(images, tree["annotations"], names, boxes, found)
+    if chosen.get("objects") == "drop":
+        rows = [{key: value for key, value in row.items() if key != "objects"} for row in rows]
+    if chosen.get("empty") == "drop":
+        full = {annotation["image_id"] for annotation in tree["annotations"]}
+        rows = [row for row in rows if row["image_id"] in full]
+    if not rows:
+        raise BadData(f"{found.file}: no pictures" + (" with annotations" if images else ""))
+    return sources.with_pictures(rows, chosen.get("missing", "refuse"), str(found.file))
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Millions of small objects that all stay: the collector would walk them again and again, for half of the time."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+def _found(place: str, options: Mapping[str, str]) -> _Place:
+    """The annotations and the pictures' folder that a source names."""
+    path = pathlib.Path(place).expanduser()
+    if path.is_file():
+        return _Place(path, options.get("images") or str(path.parent))
+    root = sources.folder_of(place)
+    there = {p.stem.removeprefix("instances_"): p for p in sorted((root / "annotations").glob("instances_*.json"))}
+    there |= {p.parent.name: p for p in sorted(root.glob("*/_annotations.coco.json"))}
+    split = options.get("split") or (next(iter(there)) if len(there) == 1 else "")
+    if split not in there:
+        said = f"no split {split!r}" if split else ("several splits" if there else "no annotations/instances_SPLIT.json")
+        raise BadData(
+            f"{root}: {said}" + (f"; choose one with ?split=, of {', '.join(there)}" if there else "; or name the file: coco:FILE.json")
+        )
+    file = there[split]
+    below = (root / "images" / split, root / split, root / "images")
+    images = next((folder for folder in below if folder.is_dir()), root)
+    return _Place(file, options.get("images") or str(images))
+
+
+# ---- checks -------------------------------------------------------------------------------------------------------
+
+
+def _check_tree(tree: Any, file: pathlib.Path) -> None:
+    for part in _PARTS:
+        if not isinstance(tree, dict) or not isinstance(tree.get(part), list):
+            raise BadData(f"{file}: no list {part!r}; expected COCO's object with {', '.join(_PARTS)}")
+        wrong = next((item for item in tree[part] if not isinstance(item, dict)), None)
+        if wrong is not None:
+            raise BadData(f"{file}: {part} holds {type(wrong).__name__}, expected objects")
+
+
+def _unique_ids(items: list[dict[str, Any]], what: str, file: pathlib.Path) -> None:
+    ids = [item.get("id") for item in items]
+    wrong = next((i for i in ids if not isinstance(i, int) or isinstance(i, bool)), ids)
+    if wrong is not ids:
+        raise BadData(f"{file}: {what} {ids.index(wrong) + 1} has the id {wrong!r}; expected an integer")
+    if len(set(ids)) < len(ids):
+        raise BadData(f"{file}: two {what}s have the id {sources.repeated(ids)}")
+
+
+def _categories(items: list[dict[str, Any]], file: pathlib.Path) -> dict[int, str]:
+    """Name by category id, in the order of the ids, which may have gaps."""
+    _unique_ids(items, "categorie", file)
+    names = {item["id"]: item.get("name") for item in sorted(items, key=lambda item: item["id"])}
+    for key, name in names.items():
+        if not isinstance(name, str) or not name:
+            raise BadData(f"{file}: category {key} has the name {name!r}")
+    if sources.repeated(names.values()) is not None:
+        raise BadData(f"{file}: two categories are called {sources.repeated(names.values())!r}")
+    return {key: str(name) for key, name in names.items()}
+
+
+def _images(items: list[dict[str, Any]], file: pathlib.Path) -> dict[int, dict[str, Any]]:
+    _unique_ids(items, "image", file)
+    for item in items:
+        for side in ("width", "height"):
+            if not isinstance(item.get(side), (int, float)) or not 0 < item[side] < 1e6:
+                raise BadData(f"{file}: image {item['id']} has the {side} {item.get(side)!r}; expected pixels")
+    return {item["id"]: item for item in items}
+
+
+def _checked(
+    annotations: list[dict[str, Any]], images: dict[int, dict[str, Any]], names: dict[int, str], file: pathlib.Path, clip: bool
+) -> list[list[float]]:
+    """The boxes as x, y, x, y, cut off at the edges; every annotation of a known picture and category."""
+    import numpy as np
+
+    _unique_ids(annotations, "annotation", file)
+    for a in annotations:
+        if a.get("image_id") not in images:
+            raise BadData(f"{file}: annotation {a['id']} is of image {a.get('image_id')!r}, which the file does not have")
+        if a.get("category_id") not in names:
+            raise BadData(f"{file}: annotation {a['id']} is of category {a.get('category_id')!r}; there are {len(names)} others")
+    try:
+        raw = np.array([a["bbox"] for a in annotations], dtype=np.float64).reshape(len(annotations), 4)
+    except (KeyError, TypeError, ValueError):
+        wrong = next(a for a in annotations if not _is_box(a.get("bbox")))
+        raise BadData(f"{file}: annotation {wrong['id']} has the bbox {wrong.get('bbox')!r}; expected [x, y, width, height]") from None
+    sizes = np.array([(images[a["image_id"]]["width"], images[a["image_id"]]["height"]) for a in annotations], dtype=np.float64)
+    sizes = sizes.reshape(len(annotations), 2)
+    low, high = raw[:, :2], raw[:, :2] + raw[:, 2:]
+    over = np.maximum(-low, high - sizes).max(1, initial=0)
+    outside = (low > sizes).any(1) | (high < 0).any(1)
+    faults = {
+        "is not finite": ~np.isfinite(raw).all(1),
+        "has a negative side": (raw[:, 2:] < 0).any(1),
+        "lies outside the picture": outside,
+        "reaches over the edge; add ?boxes=clip to cut such boxes off": (over > SLACK) & (not clip),
+    }
+    for fault, rows in faults.items():
+        if rows.any():
+            i = int(np.flatnonzero(rows)[0])
+            size = f"{sizes[i, 0]:g} x {sizes[i, 1]:g}"
+            more = f" ({int(rows.sum())} such boxes)"
+            raise BadData(
+                f"{file}: annotation {annotations[i]['id']}: the box {annotations[i]['bbox']} in a picture of {size} {fault}{more}"
+            )
+    flat = int(((raw[:, 2:] == 0).any(1)).sum())
+    if flat:
+        log.warning("%s: %d boxes have no width or no height; they are kept", file, flat)
+    return np.concatenate([low.clip(min=0), np.minimum(high, sizes)], axis=1).tolist()
+
+
+def _is_box(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 4 and all(isinstance(x, (int, float)) for x in value)
+
+
+# ---- rows ---------------------------------------------------------------------------------------------------------
+
+
+def _rows(
+    images: dict[int, dict[str, Any]], annotations: list[dict[str, Any]], names: dict[int, str], boxes: list[list[float]], found: _Place
+) -> Rows:
+    objects: dict[int, list[dict[str, Any]]] = {key: [] for key in images}
+    present: dict[int, set[int]] = {key: set() for key in images}
+    for a, box in zip(annotations, boxes, strict=True):
+        category, image = a["category_id"], a["image_id"]
+        present[image].add(category)
+        objects[image].append(
+            {
+                "label": names[category],
+                "box_xyxy": box,
+                "area": a.get("area", (box[2] - box[0]) * (box[3] - box[1])),
+                "crowd": bool(a.get("iscrowd", 0)),
+                "id": a["id"],
+            }
+        )
+    classes = tuple(names.values())
+    return [
+        {
+            "id": f"{found.file.name}:{key}",
+            "image": sources.inside(found.images, image.get("file_name"), f"{found.file}: image {key}"),
+            "image_id": key,
+            "width": image["width"],
+            "height": image["height"],
+            "labels": [names[category] for category in sorted(present[key])],
+            "classes": classes,
+            "objects": objects[key],
+        }
+        for key, image in images.items()
+    ]

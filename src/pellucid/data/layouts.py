@@ -1,0 +1,42 @@
+"""The layouts that sets of pictures come in, by the kind that a source names."""
+
+import pathlib
+from collections.abc import Callable, Mapping
+
+from pellucid.data import coco, folders, imagenet, pack, shards, tags, voc
+from pellucid.data.sources import Rows
+
+KINDS = {
+    "folder": "pictures, a folder a class, or a flat folder without labels; options ?split=train&classes=FILE&empty=drop&loose=drop",
+    "shards": "pictures in tar or zip files, not unpacked: WebDataset shards name-{0000..0012}.tar, or class folders; ?classes=FILE",
+    "pack": "pictures in one .npz file: arrays data, offsets, labels, classes; option ?names=ARRAY",
+    "imagenet": "ImageNet and its relatives; options ?set=val|v2|a|r|sketch&label=name&classes=FILE&real=yes&among=present",
+    "coco": "COCO instances, a folder or FILE.json; options ?split=train2017&images=DIR&missing=skip&empty=drop&boxes=clip&objects=drop",
+    "voc": "PASCAL VOC; options ?set=trainval&year=2007&classes=FILE&missing=skip",
+    "nuswide": "table of path, list of tags and split, as ASL's authors prepared NUS-WIDE; options ?split=train&images=DIR&missing=skip",
+    "openimages": "Open Images' verified labels; options ?split=validation&images=DIR&missing=skip&classes=trainable",
+}
+_READERS: dict[str, Callable[[str, Mapping[str, str]], Rows]] = {
+    "folder": folders.read,
+    "shards": shards.read,
+    "pack": pack.read,
+    "imagenet": imagenet.read,
+    "coco": coco.read,
+    "voc": voc.read,
+    "nuswide": tags.nuswide,
+    "openimages": tags.openimages,
+}
+
+
+def read(kind: str, place: str, options: Mapping[str, str]) -> Rows:
+    """The rows of one of `KINDS`; see the reader of that name."""
+    return _READERS[kind](place, options)
+
+
+def kind_of(place: str) -> str | None:
+    """The kind that a bare path tells: a folder and what it holds, an archive or a pack; None where it tells none."""
+    path = pathlib.Path(place).expanduser()
+    if path.is_dir():
+        coco_like = next(path.glob("annotations/instances_*.json"), None) or next(path.glob("*/_annotations.coco.json"), None)
+        return "coco" if coco_like else "voc" if (path / "ImageSets").is_dir() else "folder"
+    return {".tar": "shards", ".zip": "shards", ".npz": "pack"}.get(path.suffix.lower())

@@ -1,0 +1,166 @@
+"""PASCAL VOC: which of twenty classes a picture has, and the objects in it."""
+
+import pathlib
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Mapping, Sequence
+from typing import Any
+from xml.parsers import expat
+
+from pellucid.data import sources
+from pellucid.data.sources import Rows
+from pellucid.errors import BadData, UnsafeInput
+
+_ANIMALS = ("bird", "cat", "cow", "dog", "horse", "person", "sheep")
+_RIDDEN = ("aeroplane", "bicycle", "boat", "bus", "car", "motorbike", "train")
+_INDOORS = ("bottle", "chair", "diningtable", "pottedplant", "sofa", "tvmonitor")
+CLASSES = tuple(sorted(_ANIMALS + _RIDDEN + _INDOORS))  # VOC's own order is that of the alphabet
+OPTIONS: sources.Choices = {"set": (), "year": (), "classes": (), "missing": ("refuse", "skip")}
+_STATES = {"1": "labels", "0": "unknown", "-1": ""}
+
+
+def read(place: str, options: Mapping[str, str]) -> Rows:
+    """A row per picture with `labels`, `unknown` (classes of which it has only difficult objects: they count neither way) and `classes`.
+
+    Where `Annotations/` is there: `width`, `height` and `objects` with `label`, `box_xyxy` in pixels, `difficult` and `truncated`.
+    The files count pixels from 1 and name the last one inside; our boxes run from 0 to its far edge.
+
+    Args:
+        place: the folder of `ImageSets`, or one around it (`VOCdevkit`, with `year`).
+        options: `set` train, val, trainval or test; `year`; `classes`, a file of names where they are not VOC's or the files' own;
+            `missing=skip` leaves out pictures without a file.
+    Raises:
+        BadData: a file is missing or damaged, or the lists contradict each other.
+        UnsafeInput: an annotation that defines entities.
+    """
+    chosen = sources.checked("voc", options, OPTIONS)
+    root, part = _root(sources.folder_of(place), chosen.get("year")), chosen.get("set", "trainval")
+    lists = root / "ImageSets" / "Main"
+    per_class = {p.name.removesuffix(f"_{part}.txt"): p for p in sorted(lists.glob(f"*_{part}.txt"))}
+    names = _members(lists, part, per_class)
+    trees = {name: _annotation(root / "Annotations" / f"{name}.xml") for name in names} if (root / "Annotations").is_dir() else {}
+    classes = _classes(chosen, per_class, trees)
+    states = _states(per_class, names, classes) if per_class else {name: _from_objects(trees[name]["objects"]) for name in names if trees}
+    if not states:
+        raise BadData(f"{root}: neither ImageSets/Main/CLASS_{part}.txt nor Annotations; no labels to read")
+    rows = [
+        {
+            "id": f"{root.name}:{name}",
+            "image": sources.inside(str(root / "JPEGImages"), f"{name}.jpg", f"{lists}/{part}.txt"),
+            "labels": [c for c in classes if states[name].get(c) == "labels"],
+            "unknown": [c for c in classes if states[name].get(c) == "unknown"],
+            "classes": classes,
+            **trees.get(name, {}),
+        }
+        for name in names
+    ]
+    return sources.with_pictures(rows, chosen.get("missing", "refuse"), str(root))
+
+
+def _root(folder: pathlib.Path, year: str | None) -> pathlib.Path:
+    """The folder that holds ImageSets."""
+    if (folder / "ImageSets").is_dir():
+        return folder
+    bases = [folder, folder / "VOCdevkit"]
+    there = {p.parent.name.removeprefix("VOC"): p.parent for base in bases for p in sorted(base.glob("VOC*/ImageSets"))}
+    if year is None and len(there) == 1:
+        return next(iter(there.values()))
+    if year not in there:
+        said = f"no VOC{year}" if year else "several years" if there else "no ImageSets folder"
+        raise BadData(f"{folder}: {said}" + (f"; choose one with ?year=, of {', '.join(there)}" if there else ""))
+    return there[year]
+
+
+def _members(lists: pathlib.Path, part: str, per_class: Mapping[str, pathlib.Path]) -> list[str]:
+    """Names of the set's pictures, without ending."""
+    file = lists / f"{part}.txt"
+    if not file.is_file() and not per_class:
+        there = sorted(p.stem for p in lists.glob("*.txt") if "_" not in p.stem)
+        raise BadData(f"no file {file}; choose one with ?set=, of {', '.join(there) or 'none'}")
+    source = file if file.is_file() else next(iter(per_class.values()))
+    names = [line.split()[0] for line in sources.read_text(source).splitlines() if line.strip()]
+    if not names:
+        raise BadData(f"{source}: the file is empty")
+    if sources.repeated(names) is not None:
+        raise BadData(f"{source}: picture {sources.repeated(names)} is listed twice")
+    return names
+
+
+def _classes(chosen: Mapping[str, str], per_class: Mapping[str, Any], trees: Mapping[str, dict[str, Any]]) -> tuple[str, ...]:
+    """The classes: as asked, as the files name them, VOC's twenty in VOC's order."""
+    if "classes" in chosen:
+        return sources.ordered(sources.class_names(chosen["classes"]))
+    found = set(per_class) or {o["label"] for tree in trees.values() for o in tree["objects"]}
+    return CLASSES if found <= set(CLASSES) else tuple(sorted(found))
+
+
+def _states(per_class: Mapping[str, pathlib.Path], names: Sequence[str], classes: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Picture -> class -> labels, unknown, or nothing."""
+    states: dict[str, dict[str, str]] = {name: {} for name in names}
+    for label in classes:
+        if label not in per_class:
+            raise BadData(f"no list for class {label!r} beside {next(iter(per_class.values()))}")
+        file, seen = per_class[label], set()
+        for number, line in enumerate(sources.read_text(file).splitlines(), 1):
+            fields = line.split()
+            if not fields:
+                continue
+            if len(fields) != 2 or fields[1] not in _STATES:
+                raise BadData(f"{file} line {number}: {line[:60]!r}; expected a picture's name and -1, 0 or 1")
+            if fields[0] not in states:
+                raise BadData(f"{file} line {number}: picture {fields[0]} is not in the set")
+            states[fields[0]][label] = _STATES[fields[1]]
+            seen.add(fields[0])
+        if len(seen) < len(names):
+            lost = next(name for name in names if name not in seen)
+            raise BadData(f"{file}: picture {lost} is missing, which the set has ({len(names) - len(seen)} in all)")
+    return states
+
+
+def _from_objects(objects: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """A class of which all objects are difficult is unknown."""
+    sure = {o["label"] for o in objects if not o["difficult"]}
+    return {o["label"]: "labels" if o["label"] in sure else "unknown" for o in objects}
+
+
+# ---- annotations --------------------------------------------------------------------------------------------------
+
+
+def _annotation(path: pathlib.Path) -> dict[str, Any]:
+    """Width, height and objects of one picture."""
+    root = _xml(path)
+    try:
+        width, height = (int(float(root.findtext(f"size/{side}", ""))) for side in ("width", "height"))
+        objects = [_object(o, width, height, path) for o in root.findall("object")]
+    except ValueError:
+        raise BadData(f"{path}: a size or box that is no number") from None
+    return {"width": width, "height": height, "objects": objects}
+
+
+def _object(found: ElementTree.Element, width: int, height: int, path: pathlib.Path) -> dict[str, Any]:
+    label = found.findtext("name", "").strip()
+    # direct children only: the parts of a person have boxes of their own
+    x0, y0, x1, y1 = (float(found.findtext(f"bndbox/{side}", "")) for side in ("xmin", "ymin", "xmax", "ymax"))
+    if not label or not (0 <= x0 <= x1 <= width + 1 and 0 <= y0 <= y1 <= height + 1):
+        raise BadData(f"{path}: object {label!r} has the box {x0:g}, {y0:g}, {x1:g}, {y1:g} in a picture of {width} x {height}")
+    box = [max(x0 - 1, 0.0), max(y0 - 1, 0.0), min(x1, float(width)), min(y1, float(height))]
+    flags = {flag: found.findtext(flag, "0").strip() == "1" for flag in ("difficult", "truncated")}
+    return {"label": label, "box_xyxy": box, "area": (box[2] - box[0]) * (box[3] - box[1]), "crowd": False, **flags}
+
+
+def _xml(path: pathlib.Path) -> ElementTree.Element:
+    """The root of an XML file that defines no entities, which could unpack without end or name other files."""
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        raise BadData(f"no file {path}") from None
+
+    def refuse(*_: Any) -> None:
+        raise UnsafeInput(f"{path}: defines a document type; refused")
+
+    parser = expat.ParserCreate()
+    parser.StartDoctypeDeclHandler = refuse
+    try:
+        parser.Parse(raw, True)
+        return ElementTree.fromstring(raw)
+    except (expat.ExpatError, ElementTree.ParseError) as error:
+        raise BadData(f"{path}: not XML ({error})") from None
