@@ -104,11 +104,7 @@ def _checks_told() -> dict[str, str]:
 def _shifts() -> dict[str, str]:
     from pellucid.data.corrupt import MODALITIES
 
-    return {
-        f"{name} ({of})": (kind.apply.__doc__ or "").split("\n")[0] + f" Rates {kind.rates}"
-        for of, kinds in MODALITIES.items()
-        for name, kind in kinds.items()
-    }
+    return {f"{name} ({of})": kind.about for of, kinds in MODALITIES.items() for name, kind in kinds.items()}
 
 
 def show(given: Given) -> int:

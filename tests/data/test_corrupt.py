@@ -10,6 +10,7 @@ import pytest
 
 from pellucid.data import corrupt
 from pellucid.data.corrupt import SEVERITIES, TEXT, corrupt_text
+from pellucid.data.corrupt.text import KEYS, swap
 from pellucid.errors import BadUsage
 
 TEXTS = [f"the quick brown fox number {i} jumps over a very lazy dog and sleeps until the morning comes again" for i in range(40)]
@@ -62,7 +63,7 @@ def test_swaps_keep_every_character_and_the_space_between_words(severity):
 
 
 def test_what_has_been_swapped_once_moves_no_further():
-    assert corrupt.swap("one  twofold", 1.0, random.Random(0)) == "wtfolod  noe"
+    assert swap("one  twofold", 1.0, random.Random(0)) == "wtfolod  noe"
 
 
 @pytest.mark.parametrize("severity", SEVERITIES)
@@ -79,8 +80,8 @@ def test_a_mistyped_letter_is_a_neighbour_or_nothing_or_itself_twice_in_its_own_
 
 
 def test_neighbouring_keys_are_neighbours_both_ways():
-    assert all(key in corrupt.KEYS[other] for key, others in corrupt.KEYS.items() for other in others)
-    assert len(corrupt.KEYS) == 26
+    assert all(key in KEYS[other] for key, others in KEYS.items() for other in others)
+    assert len(KEYS) == 26
 
 
 @pytest.mark.parametrize("kind", TEXT)

@@ -1,4 +1,4 @@
-"""Corrupted copies of an input, five severities each, by modality. A copy depends only on seed, id, kind and severity."""
+"""Corrupted copies of a text. A copy depends only on seed, id, kind and severity."""
 
 import hashlib
 import random
@@ -7,10 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pellucid.coerce import nearest
-from pellucid.errors import BadUsage
-
-SEVERITIES = (1, 2, 3, 4, 5)
+from pellucid.data.corrupt.names import chosen
 
 # neighbours of each key on a US keyboard
 KEYS = {
@@ -22,7 +19,7 @@ KEYS = {
 
 @dataclass(frozen=True)
 class Corruption:
-    """One way to spoil an input.
+    """One way to spoil a text.
 
     Args:
         apply: spoiled copy of a value, at a rate, with a source of randomness.
@@ -31,6 +28,11 @@ class Corruption:
 
     apply: Callable[[Any, float, random.Random], Any]
     rates: tuple[float, float, float, float, float]
+
+    @property
+    def about(self) -> str:
+        """What it does, and its rates, in one line."""
+        return (self.apply.__doc__ or "").split("\n")[0] + f" Rates {self.rates}"
 
 
 def typos(text: str, rate: float, rng: random.Random) -> str:
@@ -61,7 +63,6 @@ TEXT: Mapping[str, Corruption] = {
     "drop": Corruption(drop, (0.05, 0.10, 0.20, 0.30, 0.45)),
     "swap": Corruption(swap, (0.02, 0.05, 0.10, 0.18, 0.30)),
 }
-MODALITIES: Mapping[str, Mapping[str, Corruption]] = {"text": TEXT}
 
 
 def corrupt_text(text: str, kind: str, severity: int, seed: int, example_id: str) -> str:
@@ -70,24 +71,9 @@ def corrupt_text(text: str, kind: str, severity: int, seed: int, example_id: str
     Raises:
         BadUsage: no such kind or severity.
     """
-    corruption = find("text", kind, severity)
+    corruption = chosen(TEXT, "text", kind, severity)
     spoiled = corruption.apply(text, corruption.rates[severity - 1], _random(seed, example_id, kind, severity))
     return spoiled if spoiled.strip() else text
-
-
-def find(modality: str, kind: str, severity: int = 1) -> Corruption:
-    """The corruption of that name.
-
-    Raises:
-        BadUsage: no such modality, kind or severity.
-    """
-    if modality not in MODALITIES:
-        raise BadUsage(f"no corruptions of {modality!r}" + nearest(modality, list(MODALITIES)))
-    if kind not in MODALITIES[modality]:
-        raise BadUsage(f"no {modality} corruption {kind!r}" + nearest(kind, list(MODALITIES[modality])))
-    if severity not in SEVERITIES:
-        raise BadUsage(f"severity {severity!r}; there are 1 to {SEVERITIES[-1]}")
-    return MODALITIES[modality][kind]
 
 
 def _random(seed: int, example_id: str, kind: str, severity: int) -> random.Random:
