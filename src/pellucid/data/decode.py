@@ -138,14 +138,27 @@ class Picture:
         self._header: Image.Image | None = header(io.BytesIO(data), place)
         self.is_jpeg = self._header.format in ("JPEG", "MPO")
         self.mode = self._header.mode
-        self._turn = _turn(self._header) if self.is_jpeg else 1  # another format may tell its turn after the pixels
-        self._stored_size = self._header.size
+        self._stored_size, self._told_turn = self._header.size, 0
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height of the upright picture; for other formats than JPEG, as stored."""
+        """Width and height of the upright picture; of another format than JPEG this may decode it."""
         width, height = self._stored_size
         return (height, width) if self._turn >= 5 else (width, height)
+
+    @property
+    def _turn(self) -> int:
+        """EXIF's orientation of the stored pixels; 1 of a TIFF, which Pillow turns itself."""
+        if not self._told_turn:
+            image = self._header or header(io.BytesIO(self.data), self.place)
+            if not self.is_jpeg:  # may tell its turn after the pixels
+                self._load(image)
+            self._told_turn = 1 if image.format == "TIFF" else _turn(image)
+        return self._told_turn
+
+    def _load(self, image: Image.Image) -> None:
+        with _told(self.place, image.format), _WHOLE:
+            image.load()
 
     def image(self, shortest: int | None = None) -> Image.Image:
         """The upright RGB picture.
@@ -153,14 +166,13 @@ class Picture:
         Args:
             shortest: a JPEG may come out at a half, a quarter or an eighth of its size as long as its short side is no shorter.
         """
+        turn, scale = self._turn, self._scale(shortest)
         image = self._header or header(io.BytesIO(self.data), self.place)
         self._header = None
-        scale = self._scale(shortest)
-        with _told(self.place, image.format), _WHOLE:
-            if scale > 1:
-                image.draft(None, (self._stored_size[0] // scale, self._stored_size[1] // scale))
-            image.load()
-            turn = self._turn if self.is_jpeg or image.format == "TIFF" else _turn(image)  # Pillow has turned a TIFF itself
+        if scale > 1:
+            image.draft(None, (self._stored_size[0] // scale, self._stored_size[1] // scale))
+        self._load(image)
+        with _told(self.place, image.format):
             rgb = _rgb(image, self.place)
         return rgb.transpose(_TURNS[turn]) if turn in _TURNS else rgb
 
