@@ -3,10 +3,11 @@
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from pellucid.losses.asymmetric import Asymmetry, Reduction, asymmetric_loss, reduced
+from pellucid.losses.asymmetric import Asymmetry, asymmetric_loss
+from pellucid.losses.reduction import Reduction, reduced
 
 
-def sigmoid_focal_loss(
+def focal_loss(
     logits: Float[Tensor, "*b c"],
     targets: Float[Tensor, "*b c"] | Bool[Tensor, "*b c"],
     gamma: float = 2.0,

@@ -61,25 +61,39 @@ class Ranked(str):
         return Ranked, (self.best,)  # str alone would lose the runners-up between processes
 
 
-class TopK(Accuracy):
+class TopK:
     """Share of examples whose label is among the k best of a `Ranked` prediction."""
+
+    higher_is_better = True
 
     def __init__(self, k: int = 5, key: str = "label"):
         if k < 1:
             raise ValueError(f"k={k}; the best labels looked at are 1 or more")
-        super().__init__(key)
-        self.k = k
+        self.k, self.key = k, key
+        self.found = Accuracy("found")
 
     def update(self, prediction: Any, example: Example) -> None:
         """Counts one prediction.
 
         Raises:
-            ValueError: a prediction without `best`.
+            ValueError: a prediction that is no `Ranked`.
         """
         label = target_of(example, self.key)
         if not isinstance(prediction, Ranked):
             raise ValueError(f"prediction {prediction!r} of example {example.get('id', 'without id')!r} has no ranking; give a Ranked")
-        self.correct.append(label in prediction.best[: self.k])
+        self.found.update(label in prediction.best[: self.k], {"found": True})
+
+    def merge(self, other: "TopK") -> None:
+        """Appends what another has gathered."""
+        self.found.merge(other.found)
+
+    def compute(self) -> float:
+        """The share so far, 0 to 1."""
+        return self.found.compute()
+
+    def resample(self, weights: Float[np.ndarray, "r n"]) -> Float[np.ndarray, " r"]:
+        """The share for every row of multiplicities, examples in the order of the updates."""
+        return self.found.resample(weights)
 
 
 class MacroF1:
