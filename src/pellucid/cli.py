@@ -134,6 +134,10 @@ def _add_measuring(verb: Add) -> None:
     one.add_argument("--home", help="source of the home test set (default: the recipe's)")
     one.add_argument("--away", action="append", default=[], metavar="[NAME=]SOURCE", help="a set from elsewhere (default: the recipe's)")
     one.add_argument("--corrupt", default="", metavar="1-5", help="also corrupted copies of home, at these severities")
+    one.add_argument("--kinds", default="", metavar="NAMES", help="only these corruptions, separated by commas; `pellucid list shifts`")
+    one.add_argument(
+        "--against", default="", metavar="RUN", help="another run measured so: its errors are what corruption errors divide by"
+    )
     one.add_argument("--site", default="last", help="where feature distances are measured; none for no distances")
     _add_columns(one)
 

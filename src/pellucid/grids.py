@@ -1,6 +1,7 @@
 """Results as plain tables for the terminal; no cell is ever cut."""
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -31,18 +32,41 @@ def measured(sets: Mapping[str, Any]) -> Table:
     return grid("", ["set", "n", *next(iter(sets.values()))["metrics"]], rows)
 
 
-def shift(found: Mapping[str, Any]) -> Table:
-    """Sets by metrics: the first with its interval and the drop from home."""
+def shift(found: Mapping[str, Any]) -> list[Table]:
+    """Sets by metrics: the first with its interval and the drop from home; then corruptions by severity, where they were measured."""
     first, *others = next(iter(found["sets"].values()))["metrics"]
+    spoiled = found.get("corruption")
+    away = {name: row for name, row in found["sets"].items() if not (spoiled and _is_corrupted(name, found))}
     rows = []
-    for name, row in found["sets"].items():
+    for name, row in away.items():
         main = row["metrics"][first]
         drop = "home" if name == found["home"] else figure(main["drop"], sign=True)
         ece = figure(row["calibration"]["ece"]) if row["calibration"] else ""
         interval = f"[{figure(main['low'])}, {figure(main['high'])}]"
         rest = [figure(row["metrics"][m]["value"]) for m in others]
         rows.append([name, str(row["n"]), figure(main["value"]), interval, drop, *rest, ece])
-    return grid("", ["set", "n", first, "95%", "drop", *others, "ECE"], rows)
+    return [grid("", ["set", "n", first, "95%", "drop", *others, "ECE"], rows), *([corruption(spoiled)] if spoiled else [])]
+
+
+def _is_corrupted(name: str, found: Mapping[str, Any]) -> bool:
+    return any(name.startswith(f"{found['home']}/{kind}-") for kind in found["corruption"]["kinds"])
+
+
+def corruption(found: Mapping[str, Any]) -> Table:
+    """The first metric by kind and severity, its mean, and the error as a share of the baseline's."""
+    severities = list(next(iter(found["kinds"].values()))["values"])
+    against = [f"error / {found['baseline']}"] if found["baseline"] else []
+    rows = [
+        [kind, *(figure(row["values"][s]) for s in severities), figure(row["mean"]), *([figure(row["error"])] if against else [])]
+        for kind, row in found["kinds"].items()
+    ]
+    rows.append(["mean", *(figure(fmean(r["values"][s] for r in found["kinds"].values())) for s in severities), figure(found["mean"])])
+    title = f"{found['metric']} under corruption (clean {figure(found['clean'])})"
+    if against:
+        rows[-1].append(figure(found["mce"]))
+        which = "" if found["complete"] else ", of the kinds and severities measured"
+        title += f"; mean corruption error {figure(found['mce'])}, relative {figure(found['relative_mce'])}{which}"
+    return grid(title, ["corruption", *severities, "mean", *against], rows)
 
 
 def detection(found: Mapping[str, Any]) -> list[Table]:

@@ -15,7 +15,6 @@ import pellucid
 from pellucid import checkpoint, explaining, publish
 from pellucid import recipe as recipes
 from pellucid.coerce import nearest
-from pellucid.data.corrupt import TEXT
 from pellucid.data.leaks import leaks
 from pellucid.data.read import read
 from pellucid.errors import BadData, BadUsage, UnsafeInput
@@ -29,7 +28,7 @@ from pellucid.explain.readout import Readout, readout, train_readout
 from pellucid.explained import Explained
 from pellucid.recipe import Data, Recipe
 from pellucid.report import page
-from pellucid.shift import compare, corruption, detect
+from pellucid.shift import compare, corruption, corruption_error, detect
 from pellucid.task import Example, Task
 from pellucid.train.loop import Progress, Trainer, pass_of, start_fabric
 
@@ -68,7 +67,13 @@ class Run:
         return {"score_unit": self.task.score_unit, "sets": sets}
 
     def shift(
-        self, tests: Mapping[str, Data] | None = None, corrupt: Sequence[int] = (), site: str | None = "last", resamples: int = 1000
+        self,
+        tests: Mapping[str, Data] | None = None,
+        corrupt: Sequence[int] = (),
+        site: str | None = "last",
+        resamples: int = 1000,
+        kinds: Sequence[str] = (),
+        against: str | os.PathLike[str] | None = None,
     ) -> dict[str, Any]:
         """Home against every other set: metrics with intervals, calibration, detection; kept in `results/`.
 
@@ -76,18 +81,27 @@ class Run:
             tests: the first is home; by default the recipe's.
             corrupt: severities at which corrupted copies of home join the sets.
             site: where feature distances are measured, `last` for the task's last site, None for none.
+            kinds: of corruption; by default all that the examples' texts and pictures have.
+            against: a run whose errors under the same corruptions ours are divided by; ImageNet's have AlexNet's by default.
         """
+        if (kinds or against) and not corrupt:
+            raise BadUsage("kinds of corruption, or a run to compare them with, but no severities; give --corrupt 1-5")
+        baseline = corruption_error.of_run(pathlib.Path(against), next(iter(self.task.metrics()))) if against else None
         tests = dict(tests or self.recipe.tests)
         if not tests:
             raise BadUsage("no test sets; give --home and --away, or a recipe with tests")
         sets = {name: self.prepared(data) for name, data in tests.items()}
         home = next(iter(sets))
-        raw = corruption.corrupted_sets(sets[home], list(TEXT), corrupt, name=home) if corrupt else {}
+        kinds = list(kinds or corruption.kinds_of(sets[home])) if corrupt else []
+        raw = corruption.corrupted_sets(sets[home], kinds, corrupt, name=home)
         sets |= {name: prepare(self.task, rows, name) for name, rows in raw.items()}
         place = list(self.task.sites)[-1] if site == "last" else site
-        found = {name: self.measure(rows, place) for name, rows in sets.items()}
+        found = {name: self.measure(rows, None if name in raw else place) for name, rows in sets.items()}
         dev = self.measure(self.prepared(self.recipe.dev)) if self.recipe.dev else None
         told = compare.compare(self.task, found, resamples, dev)
+        if raw:
+            baseline = baseline or corruption_error.baseline_for(kinds, len(getattr(self.task, "labels", ())))
+            told["corruption"] = corruption_error.summary(told, kinds, corrupt, baseline)
         outliers = {name: self.measure(self._unlabelled(data), place, labelled=False) for name, data in self.recipe.outliers.items()}
         away = {name: e for name, e in found.items() if name != home and name not in raw} | outliers
         if away:

@@ -216,11 +216,12 @@ def shift(given: Given) -> int:
 
     done = run.load(given.run)
     tests = _sets(given) if given.home or given.away else None
-    found = done.shift(tests, severities(given.corrupt), None if given.site == "none" else given.site)
+    site = None if given.site == "none" else given.site
+    found = done.shift(tests, severities(given.corrupt), site, kinds=_names(given.kinds), against=given.against or None)
     if given.json:
         print_json(found)
     elif done.fabric.is_global_zero:
-        Console().print(grids.shift(found))
+        Console().print(*grids.shift(found))
         path = done.folder / "results" / "detection.json"
         if path.exists():
             Console().print(*grids.detection(json.loads(path.read_text())))
