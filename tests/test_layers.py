@@ -36,6 +36,7 @@ MAY = {
     **dict.fromkeys(CONTRACT, CONTRACT),
     **{part: CONTRACT | {part} for part in PARTS},
     "losses": CONTRACT | {"losses", "nn.boxes"},
+    "nn": CONTRACT | {"nn", "data.views", "data.networks", "checkpoint"},  # a backbone finds its weights and how they see pixels
     "explain.probe": CONTRACT | {"explain.hooks", "explain.quick"},
     "evaluate": CONTRACT | PARTS | PROBE,
     **{room: WING | {room} for room in ("train", "explain", "shift", "report")},
