@@ -25,6 +25,8 @@ _KINDS = {
     "lines": "text file, plain or .gz, a row a line; option ?pattern=(?P<text>.*) names columns by a regular expression",
     "table": "any of the above, told by the file's ending",
     "polarity": "train, dev, test, away: generated sentences with one planted word of praise or blame; no download",
+    "digits": "train, test: the handwritten digits that scikit-learn carries, 32 x 32 pixels; no download",
+    "digit-grid": "train, test: up to eight of these digits in a picture, 80 labels; no download",
     "functional": "4_20/points, 4_20/train and so on: generated points whose right explanations are known, COLUMNS_DIFFICULTY/PART",
     "hf": "Hugging Face datasets: a local folder or a hub name; options ?config=NAME&split=NAME&revision=NAME",
     "sentiment": "movies/train, movies/dev, movies/test, amazon, tweets, editorials: sentences, positive or negative",
@@ -102,6 +104,10 @@ def _rows(kind: str, place: str, options: dict[str, str]) -> Rows:
         from pellucid.data import polarity
 
         return polarity.read(place)
+    if kind.startswith("digit"):
+        from pellucid.data import digits
+
+        return digits.read(place) if kind == "digits" else digits.read_grids(place)
     if kind == "functional":
         from pellucid.data import functional
 
@@ -176,8 +182,9 @@ def _checked_labels(data: Data, rows: Rows, place: str) -> dict[str, str]:
     """The labels mapping; one that fits no row at all is a mistake."""
     column = data.columns.get("label", "label")
     values = {_text(row.get(column)) for row in rows} if data.labels else set()
-    if data.labels and any(isinstance(row.get("labels"), list) for row in rows):
-        values = {_text(value) for row in rows for value in row.get("labels") or ()} | set(rows[0].get("classes", ()))
+    lists = [data.columns.get(role, role) for role in ("labels", "absent", "unknown")]
+    if data.labels and any(isinstance(row.get(lists[0]), list) for row in rows):
+        values = {_text(value) for row in rows for key in lists for value in row.get(key) or ()} | set(rows[0].get("classes", ()))
     if data.labels and not values & set(data.labels):
         raise BadData(f"{place}: no {column} is {' or '.join(map(repr, data.labels))}; the values are {_some(values)}")
     return dict(data.labels)

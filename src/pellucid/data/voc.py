@@ -1,6 +1,7 @@
 """PASCAL VOC: which of twenty classes a picture has, and the objects in it."""
 
 import pathlib
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,6 +16,7 @@ _RIDDEN = ("aeroplane", "bicycle", "boat", "bus", "car", "motorbike", "train")
 _INDOORS = ("bottle", "chair", "diningtable", "pottedplant", "sofa", "tvmonitor")
 CLASSES = tuple(sorted(_ANIMALS + _RIDDEN + _INDOORS))  # VOC's own order is that of the alphabet
 OPTIONS: sources.Choices = {"set": (), "year": (), "classes": (), "missing": ("refuse", "skip")}
+_NUMBER = re.compile(r"-?\d+(\.\d+)?")
 _STATES = {"1": "labels", "0": "unknown", "-1": ""}
 
 
@@ -128,23 +130,27 @@ def _from_objects(objects: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 def _annotation(path: pathlib.Path) -> dict[str, Any]:
     """Width, height and objects of one picture."""
     root = _xml(path)
-    try:
-        width, height = (int(float(root.findtext(f"size/{side}", ""))) for side in ("width", "height"))
-        objects = [_object(o, width, height, path) for o in root.findall("object")]
-    except ValueError:
-        raise BadData(f"{path}: a size or box that is no number") from None
-    return {"width": width, "height": height, "objects": objects}
+    width, height = (int(x) for x in _numbers(root, "size", ("width", "height"), path))
+    return {"width": width, "height": height, "objects": [_object(o, width, height, path) for o in root.findall("object")]}
 
 
 def _object(found: ElementTree.Element, width: int, height: int, path: pathlib.Path) -> dict[str, Any]:
     label = found.findtext("name", "").strip()
-    # direct children only: the parts of a person have boxes of their own
-    x0, y0, x1, y1 = (float(found.findtext(f"bndbox/{side}", "")) for side in ("xmin", "ymin", "xmax", "ymax"))
+    x0, y0, x1, y1 = _numbers(found, "bndbox", ("xmin", "ymin", "xmax", "ymax"), path)
     if not label or not (0 <= x0 <= x1 <= width + 1 and 0 <= y0 <= y1 <= height + 1):
         raise BadData(f"{path}: object {label!r} has the box {x0:g}, {y0:g}, {x1:g}, {y1:g} in a picture of {width} x {height}")
     box = [max(x0 - 1, 0.0), max(y0 - 1, 0.0), min(x1, float(width)), min(y1, float(height))]
     flags = {flag: found.findtext(flag, "0").strip() == "1" for flag in ("difficult", "truncated")}
     return {"label": label, "box_xyxy": box, "area": (box[2] - box[0]) * (box[3] - box[1]), "crowd": False, **flags}
+
+
+def _numbers(found: ElementTree.Element, name: str, sides: Sequence[str], path: pathlib.Path) -> list[float]:
+    """The numbers of a direct child: the parts of a person have boxes of their own."""
+    texts = {side: found.findtext(f"{name}/{side}", "").strip() for side in sides}
+    for side, text in texts.items():
+        if not _NUMBER.fullmatch(text):
+            raise BadData(f"{path}: {name}/{side} is {text!r}; expected a number")
+    return [float(text) for text in texts.values()]
 
 
 def _xml(path: pathlib.Path) -> ElementTree.Element:
