@@ -1,0 +1,75 @@
+"""Verbs that say what there is."""
+
+from pellucid import recipe as recipes
+from pellucid.verbs.shared import Given, print_json, settings_of
+
+
+def list_(given: Given) -> int:
+    """Names and one line each."""
+    rows = {
+        "recipes": _recipes,
+        "models": _models,
+        "data": _data,
+        "methods": _methods,
+        "checks": _checks_told,
+        "shifts": _shifts,
+    }[given.what]()
+    if given.json:
+        print_json(rows)
+    else:
+        width = max(map(len, rows))
+        print("\n".join(f"{name:<{width}}  {about}" for name, about in rows.items()))
+    return 0
+
+
+def _recipes() -> dict[str, str]:
+    return {f"{place}:{name}": about for place in recipes.places() for name, about in recipes.functions(place).items()}
+
+
+def _models() -> dict[str, str]:
+    from pellucid.data.encoders import ENCODERS
+    from pellucid.tasks.text_classification.settings import BASELINES
+
+    return {**ENCODERS, "NAME or FOLDER": "any Hugging Face encoder with safetensors weights", **BASELINES}
+
+
+def _data() -> dict[str, str]:
+    from pellucid.data.read import kinds
+
+    return kinds()
+
+
+def _methods() -> dict[str, str]:
+    from pellucid.explain.catalog import FITTED, METHODS
+
+    return {**METHODS, **FITTED}
+
+
+def _checks_told() -> dict[str, str]:
+    from pellucid.explain.checks import CHECKS
+
+    return {name: check.about for name, check in CHECKS.items()}
+
+
+def _shifts() -> dict[str, str]:
+    from pellucid.data.corrupt import MODALITIES
+
+    return {f"{name} ({of})": kind.about for of, kinds in MODALITIES.items() for name, kind in kinds.items()}
+
+
+def show(given: Given) -> int:
+    """The recipe as YAML."""
+    print(recipes.to_yaml(recipes.override(recipes.get(given.recipe), settings_of(given))), end="")
+    return 0
+
+
+def doctor(given: Given) -> int:
+    """What is installed and works."""
+    from pellucid.doctor import look
+
+    found = look()
+    if given.json:
+        print_json(found)
+    else:
+        print("\n".join(f"{name:<18} {value}" for name, value in found.items()))
+    return 0 if found["torchvision"].endswith("compiled operators work") else 1

@@ -1,0 +1,62 @@
+"""What verbs share: flags to values, JSON, gates."""
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pellucid import grids
+from pellucid import recipe as recipes
+from pellucid.coerce import nearest
+from pellucid.errors import BadUsage, GateMissed
+from pellucid.recipe import Data
+
+Given = argparse.Namespace
+
+
+def names(text: str) -> tuple[str, ...]:
+    """`a, b` as its parts."""
+    return tuple(m.strip() for m in text.split(",") if m.strip())
+
+
+def pairs(flag: str, given: Sequence[str]) -> dict[str, str]:
+    """`["a=b"]` as a dict.
+
+    Raises:
+        BadUsage: an entry without `=`.
+    """
+    wrong = [entry for entry in given if "=" not in entry]
+    if wrong:
+        raise BadUsage(f"{flag} {wrong[0]}: expected {'NAME=VALUE'}")
+    return dict(entry.split("=", 1) for entry in given)
+
+
+def data_of(given: Given, source: str) -> Data:
+    """The source with the command line's columns, labels and limit."""
+    return Data(source, columns=pairs("--column", given.column), labels=pairs("--label", given.label), limit=given.limit)
+
+
+def settings_of(given: Given) -> dict[str, str]:
+    """The `--set` flags."""
+    return recipes.parse_settings(given.set)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on stdout."""
+    print(json.dumps(value, indent=1, ensure_ascii=False))
+
+
+def hold_gates(found: Mapping[str, Any], gates: Sequence[str]) -> None:
+    """Raises GateMissed where a number is worse than `SET/METRIC=VALUE` asks."""
+    for name, wanted in pairs("--gate", gates).items():
+        place, _, metric = name.rpartition("/")
+        if metric not in found.get(place, {}).get("metrics", {}):
+            known = [f"{s}/{m}" for s, row in found.items() for m in row["metrics"]]
+            raise BadUsage(f"--gate {name}" + nearest(name, known))
+        number = found[place]["metrics"][metric]
+        try:
+            bound = float(wanted)
+        except ValueError:
+            raise BadUsage(f"--gate {name}={wanted}: expected a number") from None
+        if (number["value"] < bound) if number["higher_is_better"] else (number["value"] > bound):
+            raise GateMissed(f"{name} is {grids.figure(number['value'])}, the gate is {wanted}")
