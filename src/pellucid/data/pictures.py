@@ -1,9 +1,9 @@
 """Batches of pictures: the one view they are measured by, corrupted where a test asks for it, and the random views of training."""
 
 import json
+import os
 import pathlib
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Collection, Iterable, Sequence
 
 import torch
 from jaxtyping import Float, UInt8
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pellucid.coerce import nearest
 from pellucid.data import augment
-from pellucid.data.corrupt import corrupt_images
+from pellucid.data.corrupt.pictures import corrupt_images
 from pellucid.data.images import check_images, test_image
 from pellucid.data.views import TestView, TrainView
 from pellucid.errors import BadData
@@ -45,7 +45,7 @@ def where(example: Example) -> str:
     return str(example["image"]) if isinstance(example["image"], str) else str(example.get("id", "a picture"))
 
 
-def refuse_unknown(labels: Sequence[str], known: Sequence[str], place: str) -> None:
+def refuse_unknown(labels: Iterable[str], known: Collection[str], place: str) -> None:
     """Checks the labels of a row.
 
     Raises:
@@ -53,30 +53,21 @@ def refuse_unknown(labels: Sequence[str], known: Sequence[str], place: str) -> N
     """
     for label in labels:
         if label not in known:
-            raise BadData(f"{place}: label {label!r} is not one of the model's {len(known)}{nearest(label, known)}; map it with --label")
+            raise BadData(f"{place}: label {label!r} is not one of the model's {len(known)}{nearest(label, list(known)[:1000])}; map it with --label")
 
 
-class Checking(Protocol):
-    """What a task's settings say of looking at pictures before training."""
+def readable(examples: Sequence[Example], source: str, check: str, broken: str) -> Sequence[Example]:
+    """The examples whose pictures can be read.
 
-    @property
-    def check(self) -> str:
-        """`none`, `header` or `full`."""
-
-    @property
-    def broken(self) -> str:
-        """`refuse` or `skip`."""
-
-
-def readable(examples: Sequence[Example], source: str, settings: Checking) -> Sequence[Example]:
-    """The examples whose pictures can be read, as far as the settings have them looked at.
-
+    Args:
+        check: what is looked at: `none`, the `header`, or the `full` picture.
+        broken: what becomes of one that cannot be read: `refuse` or `skip`.
     Raises:
-        BadData: a picture cannot be read, and the settings do not leave such out; the message names it.
+        BadData: a picture cannot be read, and such are not left out; the message names it.
     """
-    if settings.check == "none":
+    if check == "none":
         return examples
-    return check_images(examples, source, settings.broken == "skip", settings.check == "full")
+    return check_images(examples, source, broken == "skip", min(16, os.cpu_count() or 1), check == "full")
 
 
 def write_labels(labels: Sequence[str], folder: pathlib.Path) -> None:

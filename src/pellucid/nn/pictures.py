@@ -1,16 +1,17 @@
 """A network of pictures as a task's model: normalises, asks the network, leaves out classes that a test set does not have."""
 
+import math
 from collections.abc import Sequence
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 import torch
-from einops import rearrange
+from einops import rearrange, repeat
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from pellucid.data.views import IMAGENET_MEAN, IMAGENET_STD, TestView
-from pellucid.nn.backbone import backbone
-from pellucid.task import Batch, Output
+from pellucid.nn.backbone import backbone, blocks_of
+from pellucid.task import Batch, Output, Site
 
 ABSENT = -1e4  # logit of a class that is not among those asked for: its probability is 0, and 0 times its logarithm is still 0
 
@@ -28,6 +29,7 @@ class PictureNetwork(nn.Module):
     def __init__(self, net: nn.Module, mean: Sequence[float], std: Sequence[float]):
         super().__init__()
         self.net = net
+        self.patch_of_token = patches_of_tokens(net)
         self.pixels = nn.Identity()  # where the normalised pixels can be read and replaced
         scale = torch.tensor(std, dtype=torch.float32) * 255
         self.register_buffer("scale", rearrange(1 / scale, "c -> c 1 1"), persistent=False)
@@ -37,6 +39,12 @@ class PictureNetwork(nn.Module):
         """The pictures as the network takes them, channels innermost in memory, which convolutions are fastest on."""
         flat = picture.to(torch.float32, memory_format=torch.channels_last)
         return flat * cast(Tensor, self.scale) + cast(Tensor, self.shift)
+
+    def extras(self, num: int) -> Batch:
+        """What a batch of so many pictures needs beside them to be explained: `patch_of_token` (b n) of a transformer."""
+        if not self.patch_of_token:
+            return {}
+        return {"patch_of_token": repeat(torch.tensor(self.patch_of_token), "n -> b n", b=num)}
 
     def forward(self, batch: Batch) -> Output:
         """`logits` (b c)."""
@@ -51,6 +59,7 @@ def patch_size(size: int, most: int = 14) -> int:
     return next(p for p in range(1, size + 1) if size % p == 0 and size // p <= most)
 
 
+@runtime_checkable
 class NetworkSettings(Protocol):
     """What a task's settings say of its network."""
 
@@ -93,18 +102,26 @@ def picture_network(settings: NetworkSettings, num_classes: int, pretrained: str
 
 
 def sites_of(model: PictureNetwork, size: int) -> dict[str, Site]:
-    """`input` (square patches of pixels), and each block of the network: feature maps, or tokens."""
+    """`input` (square patches of pixels), and each block of the network: feature maps, or tokens that stand for patches."""
     patch = patch_size(size)
-    found = {
-        "input": Site("pixels", "b c (h p) (w q)", unit="c p q", axes={"p": patch, "q": patch}, picture="picture"),
-    }
+    found = {"input": Site("pixels", "b c (h p) (w q)", unit="c p q", axes={"p": patch, "q": patch}, picture="picture")}
     for name, block in blocks_of(model.net).items():
-        tokens = block.layout == "b n d"
-        found[name] = Site(
-            f"net.{block.module}",
-            block.layout,
-            picture="picture",
-            groups="patch_of_token" if tokens else None,
-            grid=token_grid(model.net, size) if tokens else (),
-        )
+        module = f"net.{block.module}"
+        if block.layout != "b n d":
+            found[name] = Site(module, block.layout, picture="picture")
+        elif model.patch_of_token:
+            found[name] = Site(module, block.layout, picture="picture", groups="patch_of_token", grid=grid_of(model.net))
     return found
+
+
+def grid_of(net: nn.Module) -> tuple[int, ...]:
+    """Rows and columns of a transformer's patches; empty where it does not keep one token for each through all blocks."""
+    return tuple(getattr(getattr(net, "patch_embed", None), "grid_size", None) or ())
+
+
+def patches_of_tokens(net: nn.Module) -> list[int]:
+    """Patch of each token of a transformer, -1 for class and register tokens; empty for other networks."""
+    blocks, grid = list(blocks_of(net).values()), grid_of(net)
+    if not blocks or blocks[0].layout != "b n d" or not grid:
+        return []
+    return [-1] * blocks[0].prefix + list(range(math.prod(grid)))

@@ -266,6 +266,7 @@ class Trainer:
         state = checkpoint.load_state(last)
         self.at = Position(**state["at"])
         self.inner.load_state_dict(state["optimizer"])
+        _lay_out(self.inner)
         self.fabric._precision.load_state_dict(state["scaler"])
         if self.start:
             self.start = checkpoint.load(last / "start.safetensors")
@@ -305,6 +306,14 @@ def _signals() -> Iterator[list[int]]:
 
 def _copy(weights: checkpoint.Tensors) -> checkpoint.Tensors:
     return {k: v.detach().clone() for k, v in weights.items()}
+
+
+def _lay_out(optimizer: torch.optim.Optimizer) -> None:
+    """Gives state the order in memory of its parameter, which a file does not keep: a norm is summed in that order."""
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _random_state() -> dict[str, Any]:

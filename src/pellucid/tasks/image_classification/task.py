@@ -50,12 +50,13 @@ class ImageClassification:
             if "label" in example:
                 refuse_unknown([str(example["label"])], self.index, f"{source}, {where(example)}")
             refuse_unknown(example.get("among", ()), self.index, source)
-        kept = readable(examples, source, self.settings)
+        kept = readable(examples, source, self.settings.check, self.settings.broken)
         return [{**e, **({"label": str(e["label"])} if "label" in e else {})} for e in kept]
 
     def collate(self, examples: Sequence[Example]) -> Batch:
         """`picture` (b 3 h w, uint8), `target` (b c) where the examples have labels, `among_present` (b c) where classes are left out."""
-        batch: Batch = {"picture": test_pictures(examples, self.settings.view), **self._target(examples)}
+        pictures = test_pictures(examples, self.settings.view)
+        batch: Batch = {"picture": pictures, **self._target(examples), **self.model.extras(len(examples))}
         if any("among" in e for e in examples):
             rows = [[not e.get("among") or label in e["among"] for label in self.labels] for e in examples]
             batch["among_present"] = torch.tensor(rows)

@@ -13,7 +13,8 @@ from pellucid.coerce import natural
 from pellucid.data.pictures import read_labels, readable, refuse_unknown, test_pictures, train_pictures, where, write_labels
 from pellucid.data.read import require
 from pellucid.errors import BadData
-from pellucid.losses.asymmetric import AdaptiveAsymmetry, asymmetric_loss
+from pellucid.losses.asymmetric import AdaptiveAsymmetry, Asymmetry, asymmetric_loss
+from pellucid.losses.reduction import Reduction
 from pellucid.losses.bce import binary_cross_entropy
 from pellucid.losses.focal import focal_loss
 from pellucid.metrics.multilabel import MeanAveragePrecision, PrecisionRecall
@@ -37,7 +38,7 @@ class Multilabel:
         self.index = {label: i for i, label in enumerate(self.labels)}
         self.sites = sites_of(model, settings.view.size)
         if settings.loss == "asl-adaptive":
-            model.focus = AdaptiveAsymmetry(settings.balance, settings.gamma_neg)
+            model.focus = AdaptiveAsymmetry(settings.balance, start=settings.gamma_neg)
 
     # ---- data --------------------------------------------------------------------------------------------------------
 
@@ -51,11 +52,12 @@ class Multilabel:
         for example in examples:
             for key in ("labels", "absent"):
                 refuse_unknown(example.get(key, ()), self.index, f"{source}, {where(example)}")
-        return readable(examples, source, self.settings)
+        return readable(examples, source, self.settings.check, self.settings.broken)
 
     def collate(self, examples: Sequence[Example]) -> Batch:
         """`picture` (b 3 h w, uint8), and where the examples have labels `target` (b c) and `known_present` (b c)."""
-        return {"picture": test_pictures(examples, self.settings.view), **self._target(examples)}
+        pictures = test_pictures(examples, self.settings.view)
+        return {"picture": pictures, **self._target(examples), **self.model.extras(len(examples))}
 
     def train_batch(self, examples: Sequence[Example], seeds: Sequence[int]) -> Batch:
         """As `collate`, of random views."""
@@ -84,23 +86,19 @@ class Multilabel:
     def loss(self, output: Output, batch: Batch) -> dict[str, Float[Tensor, ""]]:
         """Asymmetric, focal or binary cross-entropy in nats, a mean over examples."""
         logits, target, known, settings = output["logits"].float(), batch["target"], batch["known_present"], self.settings
-        reduction = "mean_samples" if settings.sum_classes else "mean"
         if settings.loss == "bce":
             return {"bce": binary_cross_entropy(logits, target, sum_classes=settings.sum_classes, present=known)}
+        reduction: Reduction = "mean_samples" if settings.sum_classes else "mean"
         if settings.loss == "focal":
             return {"focal": focal_loss(logits, target, settings.gamma, present=known, reduction=reduction)}
-        gamma_neg = self.model.focus(logits, target, known) if settings.loss == "asl-adaptive" else settings.gamma_neg
-        found = asymmetric_loss(
-            logits,
-            target,
-            gamma_neg,
-            settings.gamma_pos,
-            settings.margin,
-            detach_focus=settings.detach_focus,
-            present=known,
-            reduction=reduction,
-        )
-        return {"asl": found}
+        focus: AdaptiveAsymmetry | None = getattr(self.model, "focus", None)
+        if focus is None:
+            asymmetry = Asymmetry(settings.gamma_neg, settings.gamma_pos, settings.margin, settings.detach_focus)
+        else:
+            asymmetry = focus.asymmetry(settings.gamma_pos, settings.margin, settings.detach_focus)
+            if self.model.training:
+                focus.update(logits, target, known)
+        return {"asl": asymmetric_loss(logits, target, asymmetry, known, reduction)}
 
     def predict(self, output: Output, batch: Batch) -> list[Any]:
         """Names of the labels above the threshold, the likeliest first, and the probability of every label."""
