@@ -73,7 +73,7 @@ def draw_shares(rng: np.random.RandomState, settings: Mix, num: int) -> Shares:
     return Shares(own, pasted)
 
 
-def draw_box(rng: np.random.RandomState, height: int, width: int, own: float) -> Box:
+def draw_box(rng: np.random.RandomState, height: int, width: int, own: float | np.floating) -> Box:
     """A rectangle of the picture's proportions and `1 - own` of its area, its centre anywhere, cut off at the border.
 
     Sides are rounded down to an even number, as in the authors' code and in timm when the recipes were trained; timm 1.0.31 does not.
