@@ -11,7 +11,11 @@ from pellucid.tasks.image_classification.settings import ImageSettings
 from pellucid.testing import check_task
 
 PLAIN = ImageSettings(
-    "resnet_tiny", pretrained="", view=TestView(32, 1.0), train_view=TrainView(fit="pad", rand_augment="rand-m6-mstd0.5-inc1"), mix=Mix(0.1, 1.0)
+    "resnet_tiny",
+    pretrained="",
+    view=TestView(32, 1.0),
+    train_view=TrainView(fit="pad", rand_augment="rand-m6-mstd0.5-inc1"),
+    mix=Mix(0.1, 1.0),
 )
 
 
@@ -89,7 +93,8 @@ def test_smoothing_that_a_threshold_would_undo_is_refused(rows):
 
 def test_training_goes_on_where_it_stopped_to_the_same_weights(tmp_path, rows):
     one = recipe.get("rsb:digits")
-    one = replace(one, train=replace(one.train, limit=64), tests={}, dev=None, loop=replace(one.loop, epochs=2, batch_size=16, save_every=3))
+    loop = replace(one.loop, epochs=2, batch_size=16, save_every=3)
+    one = replace(one, train=replace(one.train, limit=64), tests={}, dev=None, loop=loop)
     whole = run.train(one, tmp_path / "whole")
 
     class Stop(Exception):

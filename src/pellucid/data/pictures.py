@@ -53,7 +53,8 @@ def refuse_unknown(labels: Iterable[str], known: Collection[str], place: str) ->
     """
     for label in labels:
         if label not in known:
-            raise BadData(f"{place}: label {label!r} is not one of the model's {len(known)}{nearest(label, list(known)[:1000])}; map it with --label")
+            near = nearest(label, list(known)[:1000])
+            raise BadData(f"{place}: label {label!r} is not one of the model's {len(known)}{near}; map it with --label {label}=NAME")
 
 
 def readable(examples: Sequence[Example], source: str, check: str, broken: str) -> Sequence[Example]:

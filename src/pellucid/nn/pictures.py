@@ -98,7 +98,7 @@ def picture_network(settings: NetworkSettings, num_classes: int, pretrained: str
     )
     own = getattr(net, "pretrained_cfg", None) or {}
     model = PictureNetwork(net, view.mean or own.get("mean", IMAGENET_MEAN), view.std or own.get("std", IMAGENET_STD))
-    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model.to(memory_format=torch.channels_last)
 
 
 def sites_of(model: PictureNetwork, size: int) -> dict[str, Site]:

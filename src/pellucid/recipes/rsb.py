@@ -254,7 +254,11 @@ def _plain(one: Recipe, lr: float) -> Recipe:
 
 def table() -> Table:
     """A3's ingredients against SGD and cross-entropy with the same budget, on sets that two cores train in minutes."""
-    pairs = {"digits": (digits, digits_baseline), "CIFAR-10": (cifar10, cifar10_baseline), "Tiny-ImageNet": (tiny_imagenet, tiny_imagenet_baseline)}
+    pairs = {
+        "digits": (digits, digits_baseline),
+        "CIFAR-10": (cifar10, cifar10_baseline),
+        "Tiny-ImageNet": (tiny_imagenet, tiny_imagenet_baseline),
+    }
     cells = [
         Cell(name, name, model, build())
         for name, builds in pairs.items()

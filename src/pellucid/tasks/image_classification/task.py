@@ -126,7 +126,8 @@ def build(settings: ImageSettings, train: Sequence[Example]) -> ImageClassificat
     if len(labels) < 2:
         raise BadData(f"{train[0]['id']}: every label is {labels[0]!r}; a classifier needs two or more")
     if settings.loss == "bce" and settings.smoothing and settings.threshold is not None:
-        raise BadUsage(f"task.smoothing={settings.smoothing} with task.threshold={settings.threshold}: the threshold undoes smoothing; set one to 0")
+        both = f"task.smoothing={settings.smoothing} with task.threshold={settings.threshold}"
+        raise BadUsage(f"{both}: the threshold undoes smoothing; set one to 0")
     return ImageClassification(picture_network(settings, len(labels), settings.pretrained), labels, settings)
 
 

@@ -14,9 +14,9 @@ from pellucid.data.pictures import read_labels, readable, refuse_unknown, test_p
 from pellucid.data.read import require
 from pellucid.errors import BadData
 from pellucid.losses.asymmetric import AdaptiveAsymmetry, Asymmetry, asymmetric_loss
-from pellucid.losses.reduction import Reduction
 from pellucid.losses.bce import binary_cross_entropy
 from pellucid.losses.focal import focal_loss
+from pellucid.losses.reduction import Reduction
 from pellucid.metrics.multilabel import MeanAveragePrecision, PrecisionRecall
 from pellucid.nn.pictures import PictureNetwork, picture_network, sites_of
 from pellucid.task import Batch, Example, Metric, Output
@@ -52,7 +52,7 @@ class Multilabel:
         for example in examples:
             for key in ("labels", "absent"):
                 refuse_unknown(example.get(key, ()), self.index, f"{source}, {where(example)}")
-        return readable(examples, source, self.settings.check, self.settings.broken)
+        return list(readable(examples, source, self.settings.check, self.settings.broken))
 
     def collate(self, examples: Sequence[Example]) -> Batch:
         """`picture` (b 3 h w, uint8), and where the examples have labels `target` (b c) and `known_present` (b c)."""
@@ -92,12 +92,8 @@ class Multilabel:
         if settings.loss == "focal":
             return {"focal": focal_loss(logits, target, settings.gamma, present=known, reduction=reduction)}
         focus: AdaptiveAsymmetry | None = getattr(self.model, "focus", None)
-        if focus is None:
-            asymmetry = Asymmetry(settings.gamma_neg, settings.gamma_pos, settings.margin, settings.detach_focus)
-        else:
-            asymmetry = focus.asymmetry(settings.gamma_pos, settings.margin, settings.detach_focus)
-            if self.model.training:
-                focus.update(logits, target, known)
+        gamma_neg = focus(logits, target, known) if focus else settings.gamma_neg
+        asymmetry = Asymmetry(gamma_neg, settings.gamma_pos, settings.margin, settings.detach_focus)
         return {"asl": asymmetric_loss(logits, target, asymmetry, known, reduction)}
 
     def predict(self, output: Output, batch: Batch) -> list[Any]:
