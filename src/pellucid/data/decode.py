@@ -166,7 +166,7 @@ class Picture:
         Args:
             shortest: a JPEG may come out at a half, a quarter or an eighth of its size as long as its short side is no shorter.
         """
-        turn, scale = self._turn, self._scale(shortest)
+        turn, scale = self._turn, self.scale(shortest)
         image = self._header or header(io.BytesIO(self.data), self.place)
         self._header = None
         if scale > 1:
@@ -181,7 +181,7 @@ class Picture:
         fast = _simplejpeg() if self.is_jpeg and self.mode in ("RGB", "L") else None
         if fast is None:
             return np.array(self.image(shortest))
-        scale = self._scale(shortest)
+        scale = self.scale(shortest)
         width, height = (-(-side // scale) for side in self._stored_size)
         least = {"min_width": width, "min_height": height} if scale > 1 else {}
         try:
@@ -190,8 +190,8 @@ class Picture:
             return np.array(self.image(shortest))  # damaged: Pillow is the judge, so that the verdict is the same without simplejpeg
         return _turned(pixels, self._turn)
 
-    def _scale(self, shortest: int | None) -> int:
-        """The largest of 8, 4, 2 by which a JPEG may be decoded smaller; 1 for none."""
+    def scale(self, shortest: int | None) -> int:
+        """The largest of 8, 4, 2 by which a JPEG may be decoded smaller, 1 for none; sides are then rounded up."""
         if shortest is None or not self.is_jpeg:
             return 1
         least = max(shortest, 8)  # below a block's side the two decoders choose differently
