@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from einops import rearrange
 from jaxtyping import UInt8
-from PIL import Image, ImageEnhance
+from PIL import Image, ImageEnhance, ImageOps
 from torch import Tensor
+from torch.nn import functional
 
 from pellucid.data.images import Source, look
-from pellucid.data.resize import fast_view
-from pellucid.data.views import IMAGENET_MEAN, IMAGENET_STD, TestView, TrainView
+from pellucid.data.views import IMAGENET_MEAN, IMAGENET_STD, TrainView
 from pellucid.errors import BadUsage
 
 Pixels = UInt8[np.ndarray, "h w 3"]
@@ -28,7 +28,7 @@ _FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BI
 _RAND_AUGMENT = re.compile(r"rand(-((m|n|mmax)\d+|inc[01]|(p|mstd)\d+(\.\d+)?|t(weights|3aw?)))*")
 
 
-def train_image(source: Source, view: TrainView, size: int, seed: int, where: str = "") -> UInt8[Tensor, "3 h w"]:
+def train_image(source: Source, view: TrainView, size: int, seed: int, where: str = "") -> UInt8[Tensor, "3 {size} {size}"]:
     """A random view of a picture, `size` pixels square: a part or the whole of it, mirrored, its colours and shapes changed.
 
     In memory it lies as `h w 3`.
@@ -61,12 +61,11 @@ def train_image(source: Source, view: TrainView, size: int, seed: int, where: st
 
 def _placed(source: Source, view: TrainView, size: int, draw: random.Random, where: str) -> Pixels:
     kernel = draw.choice(("bicubic", "bilinear")) if view.interpolation == "random" else view.interpolation
-    square = TestView(size, fit="squish", interpolation=kernel)
     picture = look(source, where)
     if view.fit == "random_crop":
         box = random_crop(*picture.size, view, draw)
-        return _square(_part(picture, box, size), square)
-    pixels = _square(picture.array(size), square)
+        return _square(_part(picture, box, size), size, kernel)
+    pixels = _square(picture.array(size), size, kernel)
     if view.fit == "squish":
         return pixels
     top, left = (draw.randint(0, 2 * view.padding) for _ in range(2))
@@ -82,8 +81,13 @@ def _part(picture: Any, box: Box, size: int) -> Pixels:
     return pixels[rows, columns]
 
 
-def _square(pixels: Pixels, square: TestView) -> Pixels:
-    return rearrange(fast_view(pixels, square), "c h w -> h w c").numpy()
+def _square(pixels: Pixels, size: int, kernel: str) -> UInt8[np.ndarray, "{size} {size} 3"]:
+    if pixels.shape[:2] == (size, size):
+        return pixels
+    # the axis of one comes before the transposition: torch then sees `h w c` in memory, takes its fast path and keeps that order
+    batch = rearrange(rearrange(torch.from_numpy(pixels), "h w c -> 1 h w c"), "b h w c -> b c h w")
+    done = functional.interpolate(batch, size=(size, size), mode=kernel, antialias=True, align_corners=False)
+    return rearrange(done, "1 c h w -> h w c").numpy()
 
 
 def random_crop(width: int, height: int, view: TrainView, draw: random.Random) -> Box:
@@ -137,6 +141,9 @@ class RandAugment:
 
         kernel = {} if interpolation == "random" else {"interpolation": _FILTERS[interpolation]}
         self.policy = rand_augment_transform(notation, {"img_mean": FILL, **kernel})
+        for operation in self.policy.ops:
+            if operation.name.startswith("Posterize"):
+                operation.aug_fn = posterize
 
     def __call__(self, image: Image.Image, rng: np.random.RandomState) -> Image.Image:
         """The picture after the operations that `rng` chooses."""
@@ -148,6 +155,11 @@ class RandAugment:
 
 
 rand_augment = functools.cache(RandAugment)
+
+
+def posterize(image: Image.Image, bits: int, **_: object) -> Image.Image:
+    """The first bits of every value; black for none, which timm asks for at magnitude 10 and Pillow 13 refuses."""
+    return ImageOps.posterize(image, bits) if bits > 0 else Image.new(image.mode, image.size)
 
 
 def jitter(image: Image.Image, strength: float, draw: random.Random) -> Image.Image:
