@@ -8,6 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+WIDEST = 4  # metrics side by side
 SHORT = {"max_softmax": "softmax", "mahalanobis": "Mahal.", "nearest_neighbours": "kNN"}
 
 
@@ -27,14 +28,18 @@ def grid(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Tabl
 
 
 def measured(sets: Mapping[str, Any]) -> Table:
-    """Sets by metrics."""
+    """Sets by metrics, or, where those are too many for a line, metrics by sets."""
+    metrics = list(next(iter(sets.values()))["metrics"])
+    if len(metrics) > WIDEST:
+        head = ["", *(f"{name} ({row['n']})" for name, row in sets.items())]
+        return grid("", head, [[m, *(figure(row["metrics"][m]["value"]) for row in sets.values())] for m in metrics])
     rows = [[name, str(row["n"]), *(figure(m["value"]) for m in row["metrics"].values())] for name, row in sets.items()]
-    return grid("", ["set", "n", *next(iter(sets.values()))["metrics"]], rows)
+    return grid("", ["set", "n", *metrics], rows)
 
 
 def shift(found: Mapping[str, Any]) -> list[Table]:
     """Sets by metrics: the first with its interval and the drop from home; then corruptions by severity, where they were measured."""
-    first, *others = next(iter(found["sets"].values()))["metrics"]
+    first, *others = list(next(iter(found["sets"].values()))["metrics"])[:WIDEST]
     spoiled = found.get("corruption")
     away = {name: row for name, row in found["sets"].items() if not (spoiled and _is_corrupted(name, found))}
     rows = []

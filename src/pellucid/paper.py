@@ -15,12 +15,14 @@ class Cell:
         group: recipes whose numbers are comparable.
         train: what the recipe learns from; the column of home.
         model: the row.
+        corrupt: severities at which corrupted copies of home are measured, too.
     """
 
     group: str
     train: str
     model: str
     recipe: Recipe
+    corrupt: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,7 @@ class Run:
         return self.measure(self.prepared(some), site)
 
     def _unlabelled(self, data: Data) -> list[Example]:
-        rows = [{k: v for k, v in row.items() if k != "label"} for row in read(data)]
+        rows = [{k: v for k, v in row.items() if k not in ("label", "labels")} for row in read(data)]
         return prepare(self.task, rows, data.source)
 
     # ---- explaining --------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ import json
 import pathlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from pellucid.coerce import nearest
 from pellucid.errors import BadData, BadUsage
 from pellucid.paper import Cell, Study, Table
 from pellucid.shift import matrix
+from pellucid.shift.corruption import set_name
 from pellucid.train.loop import Progress
 
 
@@ -68,7 +70,8 @@ def measure(name: str, wanted: Wanted, train: bool, watch: Callable[[Progress], 
                 continue
             say(f"{cell.group}: {cell.model} on {cell.train}, seed {seed}")
             one = replace(cell.recipe, loop=replace(cell.recipe.loop, seed=seed))
-            run.train(one, folder, watch=watch, measure=False).shift(site="last" if one.outliers else None, resamples=200)
+            trained = run.train(one, folder, watch=watch, measure=False)
+            trained.shift(corrupt=cell.corrupt, site="last" if one.outliers else None, resamples=200)
         rows.append(_row(cell, seed, folder))
     if not rows:
         raise BadData(f"no runs of table {name!r} in {wanted.runs}; add --run to train them")
@@ -89,6 +92,9 @@ def _row(cell: Cell, seed: int, folder: pathlib.Path) -> dict[str, Any]:
     found = json.loads((results / "detection.json").read_text()) if (results / "detection.json").exists() else {"sets": {}}
     environment = json.loads((results / "environment.json").read_text())
     metric = next(iter(shift["sets"][shift["home"]]["metrics"]))
+    spoiled = shift.get("corruption") or {"kinds": {}}
+    copies = {set_name(shift["home"], kind, int(s)) for kind, told in spoiled["kinds"].items() for s in told["values"]}
+    plain = {name: row for name, row in shift["sets"].items() if name not in copies}
     detection = {s: {m: {k: v[k] for k in ("auroc", "far95")} for m, v in row["methods"].items()} for s, row in found["sets"].items()}
     return {
         "group": cell.group,
@@ -97,9 +103,10 @@ def _row(cell: Cell, seed: int, folder: pathlib.Path) -> dict[str, Any]:
         "seed": seed,
         "metric": metric,
         "home": shift["home"],
-        "values": {name: _number(row["metrics"][metric]["value"]) for name, row in shift["sets"].items()},
-        "sizes": {name: row["n"] for name, row in shift["sets"].items()},
-        "ece": {name: row["calibration"]["ece"] for name, row in shift["sets"].items() if row["calibration"]},
+        "values": {name: _number(row["metrics"][metric]["value"]) for name, row in plain.items()},
+        "sizes": {name: row["n"] for name, row in plain.items()},
+        "ece": {name: row["calibration"]["ece"] for name, row in plain.items() if row["calibration"]},
+        "corruption": {kind: told["values"] for kind, told in spoiled["kinds"].items()},
         "detection": {name: detection[name] for name in cell.recipe.outliers if name in detection},
         "claims": dict(cell.recipe.claims),
         "train_time_s": environment["train_time_s"],
@@ -132,7 +139,7 @@ def markdown(found: dict[str, Any]) -> str:
         for train in dict.fromkeys(r["train"] for r in of_group):
             lines += _one_table([r for r in of_group if r["train"] == train], train)
         lines += _matrices(of_group)
-    return "\n".join([*lines, *_detection(rows)])
+    return "\n".join([*lines, *_corruption(rows), *_detection(rows)])
 
 
 def _one_table(rows: list[dict[str, Any]], train: str) -> list[str]:
@@ -199,6 +206,22 @@ def _verdict(rows: list[dict[str, Any]], away: list[str], home: str, drops: dict
         f"**Where {models[0]} does not win:** {'; '.join(lost)}." if lost else f"{models[0]} is best on every set and loses least away.",
         "",
     ]
+
+
+def _corruption(rows: list[dict[str, Any]]) -> list[str]:
+    """Kinds of corruption by models, a table for each set, means over severities and seeds."""
+    lines: list[str] = []
+    for train in dict.fromkeys(r["train"] for r in rows if r.get("corruption")):
+        mine = [r for r in rows if r["train"] == train]
+        models, kinds = list(dict.fromkeys(r["model"] for r in mine)), mine[0]["corruption"]
+        severities = ", ".join(next(iter(kinds.values())))
+        lines += [f"Corrupted {train}, {mine[0]['metric']} x 100, mean of severities {severities}", ""]
+        lines += ["| " + " | ".join(["kind", *models]) + " |", "|---" * (len(models) + 1) + "|"]
+        seen = {m: [[100 * fmean(r["corruption"][k].values()) for k in kinds] for r in mine if r["model"] == m] for m in models}
+        for i, kind in enumerate(kinds):
+            lines.append(f"| {kind.replace('_', ' ')} | " + " | ".join(_spread([row[i] for row in seen[m]]) for m in models) + " |")
+        lines += ["| **mean** | " + " | ".join(_spread([fmean(row) for row in seen[m]]) for m in models) + " |", ""]
+    return ["## Corruption", "", *lines] if lines else []
 
 
 def _detection(rows: list[dict[str, Any]]) -> list[str]:

@@ -20,14 +20,17 @@ GRIDS = {"train": 3000, "test": 1000}
 
 
 def read(place: str) -> Rows:
-    """Rows of `train` or `test`: 32 x 32 pictures with a `label`.
+    """Rows of `train` or `test`: 32 x 32 pictures with a `label`, and as `labels` the same and whether it is even or odd.
 
     Raises:
         BadUsage: another part.
     """
     images, targets = _digits(_part(place, "digits", ("train", "test")))
     big = [_enlarged(image, 32) for image in images]
-    return [{"id": f"digits:{place}#{i + 1}", "image": _png(b), "label": str(t)} for i, (b, t) in enumerate(zip(big, targets, strict=True))]
+    return [
+        {"id": f"digits:{place}#{i + 1}", "image": _png(b), "label": str(t), "labels": [str(t), ("even", "odd")[t % 2]]}
+        for i, (b, t) in enumerate(zip(big, targets, strict=True))
+    ]
 
 
 def read_grids(place: str) -> Rows:

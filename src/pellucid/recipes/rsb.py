@@ -14,6 +14,11 @@ from pellucid.tasks.image_classification.settings import ImageSettings
 
 MIX = Mix(mixup=0.1, cutmix=1.0)
 BATCH = 2048
+OTHERS = {
+    "CIFAR-10": "pack:${PELLUCID_DATA}/cifar10/test_jpeg.npz",
+    "Tiny-ImageNet": "pack:${PELLUCID_DATA}/tiny_imagenet/val_jpeg.npz",
+    "digits": "digits:test",
+}
 
 
 def a1() -> Recipe:
@@ -232,12 +237,14 @@ def _small(file: str, parts: tuple[str, str], sizes: tuple[int, int], limit: int
         threshold=0.2,
         small_stem=size == 32,
     )
-    train, test = (Data("pack:${PELLUCID_DATA}/" + file.format(part), limit=n) for part, n in zip(parts, (limit, 2000), strict=True))
+    train, test = (Data("pack:${PELLUCID_DATA}/" + file.format(part), limit=n) for part, n in zip(parts, (limit, 1000), strict=True))
+    outliers = {name: Data(source, limit=1000) for name, source in OTHERS.items() if file.partition("/")[0] not in source}
     return Recipe(
         task,
         replace(train, part="train"),
         dev=replace(train, part="dev"),
         tests={"home": test},
+        outliers=outliers,
         optim=Optim("lamb", lr, 0.02, eps=1e-6, clip_norm=None),
         schedule=_cosine(lr, 2),
         loop=Loop(20, batch, eval_batch_size=256, keep="last"),
@@ -260,7 +267,7 @@ def table() -> Table:
         "Tiny-ImageNet": (tiny_imagenet, tiny_imagenet_baseline),
     }
     cells = [
-        Cell(name, name, model, build())
+        Cell(name, name, model, build(), corrupt=() if name == "digits" else (1, 3, 5))
         for name, builds in pairs.items()
         for model, build in zip(("A3's ingredients", "SGD, cross-entropy"), builds, strict=True)
     ]
