@@ -1,10 +1,11 @@
 import io
 import logging
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageFile
 
 from pellucid.data import decode, images
 from pellucid.data.stored import Stored
@@ -155,3 +156,12 @@ def test_a_huge_header_is_refused_as_unsafe_before_training(folder, monkeypatch)
     monkeypatch.setenv("PELLUCID_MAX_PIXELS", "1000")
     with pytest.raises(UnsafeInput, match=r"good\.jpg: its header claims 40 x 30 pixels"):
         images.check_images(folder[:1], "list.csv")
+
+
+def test_threads_at_once_see_what_one_sees(monkeypatch):
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    pictures = [photo(60 + i, 50, kind) for i in range(8) for kind in ("jpeg", "png")] * 3
+    with ThreadPoolExecutor(6) as threads:
+        seen = list(threads.map(lambda data: images.test_image(data, TestView(32)), pictures))
+    assert all(torch.equal(picture, images.test_image(data, TestView(32))) for picture, data in zip(seen, pictures, strict=True))
+    assert ImageFile.LOAD_TRUNCATED_IMAGES
