@@ -1,9 +1,7 @@
 """COCO's instances: one row per picture, with the objects in it and the names of its classes."""
 
-import contextlib
-import gc
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +17,7 @@ OPTIONS: sources.Choices = {
     "boxes": ("refuse", "clip"),
     "objects": ("keep", "drop"),
 }
-SLACK = 1.0  # pixels by which a box may reach over the edge: the published files round so
+SLACK = 2.0  # pixels by which a box may reach over the edge, as rounding leaves some
 _PARTS = ("images", "annotations", "categories")
 
 
@@ -40,40 +38,27 @@ def read(place: str, options: Mapping[str, str]) -> Rows:
     Args:
         place: a folder (`annotations/instances_SPLIT.json`, or `SPLIT/_annotations.coco.json`) or a JSON file.
         options: `split`; `images`, the folder of the pictures; `missing=skip` leaves out pictures without a file; `empty=drop` those
-            without any annotation, as the loader of ASL's authors does; `boxes=clip` cuts off boxes that reach further than a pixel
-            over the edge; `objects=drop` keeps the labels only, which takes a tenth of the memory.
+            without any annotation, as the loader of ASL's authors does; `boxes=clip` cuts off boxes that reach further than two pixels
+            over the edge; `objects=drop` keeps the labels only, which takes less memory.
     Raises:
         BadData: the file is not what COCO's is, with the id of the annotation; or pictures are missing.
     """
     chosen = sources.checked("coco", options, OPTIONS)
     found = _found(place, chosen)
-    with _no_collection():
-        tree = sources.read_json(found.file)
-        _check_tree(tree, found.file)
-        names = _categories(tree["categories"], found.file)
-        images = _images(tree["images"], found.file)
-        boxes = _checked(tree["annotations"], images, names, found.file, chosen.get("boxes") == "clip")
-        rows = _rows(images, tree["annotations"], names, boxes, found)
-    if chosen.get("objects") == "drop":
-        rows = [{key: value for key, value in row.items() if key != "objects"} for row in rows]
+    tree = sources.read_json(found.file)
+    _check_tree(tree, found.file)
+    names = _categories(tree["categories"], found.file)
+    images = _images(tree["images"], found.file)
+    boxes = _checked(tree["annotations"], images, names, found.file, chosen.get("boxes") == "clip")
+    rows = _rows(images, tree["annotations"], names, found)
+    if chosen.get("objects") != "drop":
+        rows = _with_objects(rows, tree["annotations"], names, boxes)
     if chosen.get("empty") == "drop":
         full = {annotation["image_id"] for annotation in tree["annotations"]}
         rows = [row for row in rows if row["image_id"] in full]
     if not rows:
         raise BadData(f"{found.file}: no pictures" + (" with annotations" if images else ""))
     return sources.with_pictures(rows, chosen.get("missing", "refuse"), str(found.file))
-
-
-@contextlib.contextmanager
-def _no_collection() -> Iterator[None]:
-    """Millions of small objects that all stay: the collector would walk them again and again, for half of the time."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
 
 
 def _found(place: str, options: Mapping[str, str]) -> _Place:
@@ -187,23 +172,10 @@ def _is_box(value: Any) -> bool:
 # ---- rows ---------------------------------------------------------------------------------------------------------
 
 
-def _rows(
-    images: dict[int, dict[str, Any]], annotations: list[dict[str, Any]], names: dict[int, str], boxes: list[list[float]], found: _Place
-) -> Rows:
-    objects: dict[int, list[dict[str, Any]]] = {key: [] for key in images}
+def _rows(images: dict[int, dict[str, Any]], annotations: list[dict[str, Any]], names: dict[int, str], found: _Place) -> Rows:
     present: dict[int, set[int]] = {key: set() for key in images}
-    for a, box in zip(annotations, boxes, strict=True):
-        category, image = a["category_id"], a["image_id"]
-        present[image].add(category)
-        objects[image].append(
-            {
-                "label": names[category],
-                "box_xyxy": box,
-                "area": a.get("area", (box[2] - box[0]) * (box[3] - box[1])),
-                "crowd": bool(a.get("iscrowd", 0)),
-                "id": a["id"],
-            }
-        )
+    for a in annotations:
+        present[a["image_id"]].add(a["category_id"])
     classes = tuple(names.values())
     return [
         {
@@ -214,7 +186,21 @@ def _rows(
             "height": image["height"],
             "labels": [names[category] for category in sorted(present[key])],
             "classes": classes,
-            "objects": objects[key],
         }
         for key, image in images.items()
     ]
+
+
+def _with_objects(rows: Rows, annotations: list[dict[str, Any]], names: dict[int, str], boxes: list[list[float]]) -> Rows:
+    objects: dict[int, list[dict[str, Any]]] = {row["image_id"]: [] for row in rows}
+    for a, box in zip(annotations, boxes, strict=True):
+        objects[a["image_id"]].append(
+            {
+                "label": names[a["category_id"]],
+                "box_xyxy": box,
+                "area": a.get("area", (box[2] - box[0]) * (box[3] - box[1])),
+                "crowd": bool(a.get("iscrowd", 0)),
+                "id": a["id"],
+            }
+        )
+    return [{**row, "objects": objects[row["image_id"]]} for row in rows]

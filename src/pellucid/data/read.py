@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pellucid.coerce import nearest
-from pellucid.data import layouts, paths, tables
+from pellucid.data import layouts, paths, sources, tables
 from pellucid.data.subset import Renamed
 from pellucid.errors import BadData, BadUsage
 from pellucid.recipe import Data
@@ -50,6 +50,11 @@ def read(data: Data) -> Rows:
         BadUsage: an unknown kind, option or set.
         BadData: the file or a row is not what was promised, or lacks a column that was named.
     """
+    with sources.no_collection():
+        return _read(data)
+
+
+def _read(data: Data) -> Rows:
     kind, path, options = _parts(data.source)
     about_pictures, options = paths.split_options(options) if kind in tables.OPTIONS else ({}, options)
     file_rows = _rows(kind, path, options)
