@@ -68,3 +68,23 @@ def test_without_the_library_the_remedy_is_named(saved, monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(BadData, match=r"needs the package datasets: pip install 'pellucid\[datasets\]'"):
         read(Data(f"hf:{saved}?split=train"))
+
+
+def test_pictures_come_as_bytes_or_paths_and_lists_of_classes_as_names(tmp_path):
+    features = datasets.Features(
+        {
+            "img": datasets.Image(),
+            "label": datasets.ClassLabel(names=["cat", "dog"]),
+            "labels": datasets.Sequence(datasets.ClassLabel(names=["big", "small"])),
+        }
+    )
+    (tmp_path / "a.png").write_bytes(b"never decoded")
+    given = {
+        "img": [{"bytes": b"raw", "path": None}, {"bytes": None, "path": f"{tmp_path}/a.png"}],
+        "label": [1, 0],
+        "labels": [[0, 1], []],
+    }
+    datasets.Dataset.from_dict(given, features=features).save_to_disk(tmp_path / "set")
+    first, second = read(Data(f"hf:{tmp_path}/set"))
+    assert (first["image"], first["img"], first["label"], first["labels"]) == (b"raw", b"raw", "dog", ["big", "small"])
+    assert second["image"] in (f"{tmp_path}/a.png", b"never decoded")  # the library may take the file in when it saves

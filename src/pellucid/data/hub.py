@@ -5,13 +5,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from pellucid.coerce import nearest
+from pellucid.data import paths
 from pellucid.errors import BadData, BadUsage
 
 _OPTIONS = ("config", "split", "revision")
+_CAP = 16 << 30  # bytes of pictures, which rows hold in memory
 
 
 def read(place: str, options: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Rows of one split; integer classes come back as their names, unlabelled ones (-1) as None.
+    """Rows of one split; integer classes come back as their names, unlabelled ones (-1) as None; pictures as their bytes or paths.
+
+    The one column of pictures, whatever its name, is also there as `image`.
 
     Args:
         place: a local folder, or a name on the hub such as `nyu-mll/glue`.
@@ -60,11 +64,32 @@ def _chosen(found: Mapping[str, Any], split: str | None, place: str) -> Any:
 
 
 def _rows(datasets: Any, split: Any, place: str) -> list[dict[str, Any]]:
-    names = {column: f.names for column, f in split.features.items() if isinstance(f, datasets.ClassLabel)}
-    rows = split.with_format(None).to_list()
-    for row in rows:
-        for column, known in names.items():
-            index = row[column]
-            row[column] = None if index is None or index < 0 else known[index]
     stem = pathlib.PurePath(place).name
+    pictures = [column for column, f in split.features.items() if isinstance(f, datasets.Image)]
+    for column in pictures:
+        split = split.cast_column(column, datasets.Image(decode=False))
+    size = split.data.nbytes if pictures else 0
+    if size > _CAP:
+        raise BadData(f"hf:{place}: {size >> 30} GiB of pictures do not fit in memory; write them to folders or tar shards, and read those")
+    names = {column: found for column, f in split.features.items() if (found := _class_names(datasets, f))}
+    rows = split.with_format(None).to_list()
+    for number, row in enumerate(rows, 1):
+        for column, known in names.items():
+            row[column] = _named(row[column], known)
+        for column in pictures:
+            row[column] = paths.source_of(row[column], place, f"{stem}:{number}")
+        if len(pictures) == 1:
+            row["image"] = row[pictures[0]]
     return [{**row, "id": f"{stem}:{number}"} for number, row in enumerate(rows, 1)]
+
+
+def _class_names(datasets: Any, feature: Any) -> list[str] | None:
+    """The names of a column of class indices, or of lists of them."""
+    inner = getattr(feature, "feature", None) or (feature[0] if isinstance(feature, list) else feature)
+    return inner.names if isinstance(inner, datasets.ClassLabel) else None
+
+
+def _named(value: Any, known: list[str]) -> Any:
+    if isinstance(value, list):
+        return [known[index] for index in value]
+    return None if value is None or value < 0 else known[value]
