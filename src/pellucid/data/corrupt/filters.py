@@ -104,6 +104,6 @@ def plasma(side: int, decay: float, rng: np.random.Generator) -> Float[np.ndarra
 def cut(values: Float[Tensor, "*shape"]) -> UInt8[Tensor, "*shape"]:
     """Values as uint8, cut down and not rounded, as published.
 
-    A thousandth is added first, so that no value falls by one for the last bit of a float32.
+    A little is added first, so that no value falls by one for the last bits of a float32.
     """
-    return values.add(1e-3).clamp_(0, 255).to(torch.uint8)
+    return values.add(5e-4).clamp_(0, 255).to(torch.uint8)

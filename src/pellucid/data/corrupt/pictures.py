@@ -1,7 +1,8 @@
 """Corrupted copies of pictures. A copy depends on its pixels, its seed, the kind and the severity, and on nothing else."""
 
+import contextlib
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -52,10 +53,22 @@ def corrupt_images(images: UInt8[Tensor, "b 3 h w"], kind: str, severity: int, s
         raise ValueError(f"{len(seeds)} seeds for {len(images)} pictures; give one each")
     level = corruption.levels[nearest_size(*images.shape[-2:])][severity - 1]
     found = torch.empty_like(images, device="cpu")
-    for i, (image, seed) in enumerate(zip(images.cpu(), seeds, strict=True)):
-        copy = APPLY[kind](image.contiguous(), level, stream(seed, kind, severity))
-        found[i] = copy if copy.dtype == torch.uint8 else filters.cut(copy)
+    with _one_thread():
+        for i, (image, seed) in enumerate(zip(images.cpu(), seeds, strict=True)):
+            copy = APPLY[kind](image.contiguous(), level, stream(seed, kind, severity))
+            found[i] = copy if copy.dtype == torch.uint8 else filters.cut(copy)
     return found.to(images.device)
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Where work is cut among threads moves the last bits of what torch interpolates; a loader's workers have one thread anyway."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def stream(seed: int, kind: str, severity: int) -> np.random.Generator:
