@@ -9,6 +9,8 @@ import numpy as np
 from jaxtyping import Int32, Int64
 from scipy import sparse
 
+from pellucid.data.copies import copies
+
 WIDTH = 5  # bytes of text in a shingle
 BANDS, ROWS = 24, 6  # a pair at Jaccard 0.8 escapes all bands once in 1,500, one at 0.85 once in 80,000
 _PAIRS = 100_000  # candidate pairs compared at once
@@ -25,7 +27,12 @@ def leaks(
     Exact: equal but for case, spaces and punctuation. Near: not exact, and the sets of 5-byte shingles have a Jaccard
     similarity of at least `threshold` with some training row. Candidates come from MinHash bands, so that a row close to
     the threshold may in rare cases be missed, but each that is counted has been compared in full.
+
+    Of pictures, exact means the same bytes; near ones are not searched for, and none are counted.
     """
+    if train and "image" in train[0] and not any(field in train[0] for field in fields):
+        same = {name: {t: (s, "exact") for t, s in pairs.items()} for name, pairs in copies(train, tests).items()}
+        return {"train": len(train), "sets": {name: _told(same[name], train, tests[name]) for name in tests}}
     known: dict[str, int] = {}
     for row, example in enumerate(train):
         known.setdefault(_key(example, fields), row)
@@ -35,10 +42,15 @@ def leaks(
     sets = {}
     for name, examples in tests.items():
         found = _one_set([_key(example, fields) for example in examples], known, index, rows)
-        pairs = [{"test_id": examples[t]["id"], "train_id": train[s]["id"], "kind": kind} for t, (s, kind) in sorted(found.items())]
-        counts = {kind: sum(pair["kind"] == kind for pair in pairs) for kind in ("exact", "near")}
-        sets[name] = {"n": len(examples), **counts, "examples": pairs[:5]}
+        sets[name] = _told(found, train, examples)
     return {"train": len(train), "sets": sets}
+
+
+def _told(found: Mapping[int, tuple[int, str]], train: Examples, examples: Examples) -> dict[str, Any]:
+    """One set of results/leaks.json, of test row -> training row and kind."""
+    pairs = [{"test_id": examples[t]["id"], "train_id": train[s]["id"], "kind": kind} for t, (s, kind) in sorted(found.items())]
+    counts = {kind: sum(pair["kind"] == kind for pair in pairs) for kind in ("exact", "near")}
+    return {"n": len(examples), **counts, "examples": pairs[:5]}
 
 
 def _one_set(keys: list[str], known: dict[str, int], index: "_Index", rows: list[int]) -> dict[int, tuple[int, str]]:

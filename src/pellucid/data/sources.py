@@ -16,7 +16,7 @@ from pellucid.errors import BadData, BadUsage, UnsafeInput
 Rows = list[dict[str, Any]]
 Choices = Mapping[str, Sequence[str]]  # option -> its values; none where any will do
 
-ENDINGS = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
+ENDINGS = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".avif", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 SPLITS = (("train", "training"), ("val", "validation", "valid", "dev"), ("test", "testing"))
 _WNID = re.compile(r"(n\d{8})\s+(.+)")
 
