@@ -147,3 +147,118 @@ def linear_probe(
         None,
         groups,
     )
+
+
+COLOURS = {"red": (220, 40, 40), "green": (40, 190, 60), "blue": (50, 70, 220)}
+SIDE, PATCH = 32, 8  # pixels
+
+
+class SquareNet(nn.Module):
+    """Patches of 8 pixels to 16 features each, then a look around."""
+
+    def __init__(self, classes: int = 3):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 12, 4, 4)
+        self.body = nn.Conv2d(12, 16, 2, 2)
+        self.head = nn.Linear(16, classes)
+
+    def forward(self, batch: Batch) -> Output:
+        maps = F.relu(self.body(F.relu(self.stem(batch["image"]))))
+        return {"logits": self.head(reduce(maps, "b d h w -> b d", "mean"))}
+
+
+class PatchTransformer(nn.Module):
+    """A class token before 16 patches; the head reads it."""
+
+    def __init__(self, classes: int = 3, width: int = 16):
+        super().__init__()
+        self.stem = nn.Conv2d(3, width, PATCH, PATCH)
+        self.place = nn.Parameter(torch.randn(1, 17, width) / 10)
+        self.embedding = nn.Identity()
+        self.encoder = nn.TransformerEncoderLayer(width, 2, 32, 0.0, batch_first=True)
+        self.head = nn.Linear(width, classes)
+
+    def forward(self, batch: Batch) -> Output:
+        patches = rearrange(self.stem(batch["image"]), "b d h w -> b (h w) d")
+        tokens = F.pad(patches, (0, 0, 1, 0)) + self.place
+        return {"logits": self.head(self.encoder(self.embedding(tokens))[:, 0])}
+
+
+class Squares(Pictures):
+    """The colour of the one square in a picture of grey noise."""
+
+    def __init__(self, model: nn.Module | None = None):
+        self.model = model or SquareNet()
+        seen = {"picture": "seen"}
+        pixels = Site("stem", "b c (h p) (w q)", side="input", unit="c p q", axes={"p": PATCH, "q": PATCH}, **seen)
+        self.sites = {"input": pixels}
+        if isinstance(self.model, PatchTransformer):
+            self.sites["tokens"] = Site("embedding", "b n d", groups="patch_of_token", grid=(4, 4), **seen)
+        else:
+            self.sites["body"] = Site("body", "b d h w", **seen)
+
+    def collate(self, examples: list[Example]) -> Batch:
+        seen = torch.stack([e["image"] for e in examples])
+        batch = {"seen": seen, "image": seen / 127.5 - 1, "patch_of_token": (torch.arange(17) - 1).expand(len(seen), -1)}
+        return batch | ({"label": self.gold(examples)} if all("label" in e for e in examples) else {})
+
+    def predict(self, output: Output, batch: Batch) -> list[str]:
+        return [list(COLOURS)[i] for i in output["logits"].argmax(-1).tolist()]
+
+    def gold(self, examples: list[Example]) -> Int[Tensor, " b"]:
+        return torch.tensor([list(COLOURS).index(e["label"]) for e in examples])
+
+
+class ManySquares(Squares):
+    """Every colour in a picture of grey noise; its score is the log-probability of one of them."""
+
+    def collate(self, examples: list[Example]) -> Batch:
+        batch = super().collate([{k: v for k, v in e.items() if k != "label"} for e in examples])
+        return batch | {"labels": torch.tensor([[float(name in e["labels"]) for name in COLOURS] for e in examples])}
+
+    def loss(self, output: Output, batch: Batch) -> dict[str, Float[Tensor, ""]]:
+        return {"bce": F.binary_cross_entropy_with_logits(output["logits"], batch["labels"])}
+
+    def predict(self, output: Output, batch: Batch) -> list[dict[str, list[str]]]:
+        names = list(COLOURS)
+        rows = [[(v, names[i]) for i, v in enumerate(row) if v > 0] for row in output["logits"].tolist()]
+        return [{"labels": [name for _, name in sorted(row, reverse=True)]} for row in rows]
+
+    def metrics(self) -> dict[str, Mean]:
+        return {"match": Mean(lambda prediction, example: set(prediction["labels"]) == set(example["labels"]), True)}
+
+    def score(self, output: Output, answer: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
+        return F.logsigmoid(output["logits"]).gather(-1, rearrange(answer, "b -> b 1"))[:, 0]
+
+
+def squares(count: int, seed: int = 0, most: int = 1) -> list[Example]:
+    """Pictures of grey noise with one to `most` squares of different colours, each in a patch of its own, told as `patches`."""
+    draw = torch.Generator().manual_seed(seed)
+    rows = []
+    for i in range(count):
+        image = (torch.rand(1, SIDE, SIDE, generator=draw) * 120 + 60).expand(3, -1, -1).round().clone()
+        number = int(torch.randint(1, most + 1, (1,), generator=draw))
+        colours = [list(COLOURS)[k] for k in torch.randperm(3, generator=draw)[:number].tolist()]
+        patches = torch.randperm(16, generator=draw)[:number].tolist()
+        for colour, patch in zip(colours, patches, strict=True):
+            top, left = (8 * k + 1 for k in divmod(patch, 4))
+            image[:, top : top + 6, left : left + 6] = torch.tensor(COLOURS[colour], dtype=torch.float)[:, None, None]
+        labels = {"label": colours[0]} if most == 1 else {"labels": colours}
+        rows.append({"id": str(i), "image": image.to(torch.uint8), "patches": dict(zip(colours, patches, strict=True)), **labels})
+    return rows
+
+
+def taught(task: Squares, examples: list[Example], steps: int, seed: int = 0) -> Squares:
+    """The task after so many steps of Adam on all examples at once."""
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        torch.manual_seed(seed)
+        for module in task.model.modules():
+            if hasattr(module, "reset_parameters"):
+                module.reset_parameters()
+        batch, adam = task.collate(examples), torch.optim.Adam(task.model.parameters(), 0.01)
+        for _ in range(steps):
+            adam.zero_grad()
+            sum(task.loss(task.model(batch), batch).values()).backward()
+            adam.step()
+    task.model.eval()
+    return task

@@ -1,15 +1,17 @@
 """Explanations of whole test sets: kept line by line as they are made, so that a killed run goes on where it was."""
 
 import hashlib
+import itertools
 import json
+import os
 import pathlib
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, is_dataclass, replace
 from typing import Any
 
 from pellucid import checkpoint
 from pellucid.errors import BadData
-from pellucid.explain.explain import Known, Question, explained, whole
+from pellucid.explain.explain import Known, Question, explained, posed, whole
 from pellucid.explain.record import Record
 from pellucid.task import Example, Task
 
@@ -61,11 +63,13 @@ class Journal:
 def explain_all(
     task: Task, examples: Sequence[Example], question: Question, known: Known, folder: pathlib.Path | None, watch: Watch | None = None
 ) -> Record:
-    """All records in order with their summary.
+    """All records in order with their summary; pictures in those alone that a page shows.
 
     Args:
         folder: where the lines are kept and taken up again; None keeps none.
     """
+    examples = posed(task, examples, question)
+    pictured = set(shown_places(examples))
     asked = {**asdict(replace(question, score=None)), "score": question.score is not None, "ids": _ids(examples)}
     asked.pop("batch_size")  # changes no result
     journal = Journal(folder, asked) if folder else None
@@ -73,6 +77,8 @@ def explain_all(
     if watch and rows:
         watch(len(rows), len(examples))
     for found, why in explained(task, examples, question, known, frozenset(rows)):
+        for at in found.keys() - pictured:
+            found[at].get("picture", {}).pop("src", None)
         rows |= found
         reason = reason or why
         if journal:
@@ -84,14 +90,31 @@ def explain_all(
 
 def shown(found: Record) -> Record:
     """The same with as many examples as a page bears, from all over the set."""
-    every = -(-len(found["examples"]) // SHOWN) or 1
-    return {**found, "examples": found["examples"][::every]}
+    rows = found["examples"]
+    return {**found, "examples": [rows[i] for i in shown_places(rows)]}
+
+
+def shown_places(rows: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Places of as many examples as a page bears, from all over the set; what was asked of one example stays together."""
+    who = [(row.get("set", "input"), row.get("id")) for row in rows]
+    begins = [not i or one != who[i - 1] or one[1] is None for i, one in enumerate(who)]
+    every = -(-sum(begins) // SHOWN) or 1
+    return [i for i, group in enumerate(itertools.accumulate(begins)) if (group - 1) % every == 0]
 
 
 def _ids(examples: Sequence[Example]) -> str:
-    """What is explained, in short: another text under the same id is another example."""
-    told = json.dumps([{k: v for k, v in e.items() if isinstance(v, (str, int, float, bool))} for e in examples], sort_keys=True)
+    """What is explained, in short: another text, or picture, under the same id is another example."""
+    told = json.dumps([{k: plain for k, v in e.items() if (plain := _plain(v)) is not None} for e in examples], sort_keys=True)
     return hashlib.sha256(told.encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """A plain value itself, a file's bytes or its place in short, None of anything else."""
+    if isinstance(value, bytes):
+        return hashlib.sha256(value).hexdigest()
+    if isinstance(value, os.PathLike) or is_dataclass(value):
+        return str(value)
+    return value if isinstance(value, (str, int, float, bool)) else None
 
 
 def write(found: Record, folder: pathlib.Path) -> None:

@@ -79,7 +79,8 @@ class Task(Protocol):
     and does once per row what every batch would repeat, such as tokenising. A prepared example may carry `length`,
     by which batches of similar size are formed. A task with labels may offer `gold(examples) -> answer`, the answer that each
     example's `label` names, so that the right answer, or any label, can be explained and not only the one given; where an example
-    may have several labels, `predict` gives a list of names, or a dict that holds one as `labels`, and each can be explained.
+    may have several labels, `predict` gives a list of names, or a dict that holds one as `labels`, the strongest first, which is
+    the one that `answer` names, and each of them can be explained.
     """
 
     model: nn.Module  # model(batch) -> Output

@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from einops import EinopsError, rearrange, reduce
-from jaxtyping import Bool, Float
+from einops import EinopsError, einsum, rearrange, reduce
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
 from pellucid.errors import BadUsage
 from pellucid.explain.attribution import Attribution, Statistics, example_mean
 from pellucid.explain.draw import Draw
+from pellucid.explain.patches import places
 from pellucid.explain.probe import Probe, in_chunks
 
 STD_FLOOR = 0.01
@@ -107,7 +108,7 @@ class Settings:
     """How a bottleneck is fitted.
 
     Args:
-        beta: price of a nat; 1e-3 to 0.1 are useful on the mean with calibrated statistics.
+        beta: price of a nat; 1e-3 to 0.1 are useful on the mean with calibrated statistics, 10 for the features of pictures.
         beta_on: the `mean` over the features of all gated units, or their `sum` (as vision's beta/k).
         steps: Adam updates; many more drive everything to the floor.
         copies: draws of noise per update.
@@ -138,6 +139,13 @@ class Settings:
 
 DEFAULT = Settings()
 OFFICIAL = Settings(beta=1e-5, read="before", least=math.exp(-5))
+OF_MAPS = Settings(beta=10.0, smooth=1.0)  # of the features of pictures, as Schulz et al. 2020 have them
+
+
+def suited(probe: Probe) -> Settings:
+    """The settings for the features of pictures, where the probe's are; elsewhere those for text."""
+    of_features = probe.site is not None and probe.site.unit == "d"
+    return OF_MAPS if probe.pictures is not None and len(probe.grid) > 1 and of_features else DEFAULT
 
 
 @dataclass(frozen=True)
@@ -256,7 +264,8 @@ def _gate(probe: Probe, alpha: Float[Tensor, "b n g"], smooth: float) -> tuple[F
     """lambda and -ln(1 - lambda)."""
     if not smooth:
         return alpha.sigmoid(), F.softplus(alpha)
-    drop = smoothed((-alpha).sigmoid(), probe.present, probe.grid or alpha.shape[1:2], smooth)
+    rough, at = (-alpha).sigmoid(), None if probe.groups is None else places(probe)
+    drop = smoothed(rough, probe.present, probe.grid or alpha.shape[1:2], smooth) if at is None else smoothed_at(rough, at, smooth)
     return 1 - drop, -drop.clamp_min(torch.finfo(drop.dtype).tiny).log()
 
 
@@ -272,6 +281,16 @@ def smoothed(
         both = torch.tensordot(both, near, dims=([axis], [0])).movedim(-1, axis)
     total, count = both.flatten(1, len(grid)).split([values.shape[-1], 1], -1)
     return total / count.clamp_min(torch.finfo(values.dtype).tiny)
+
+
+def smoothed_at(values: Float[Tensor, "b n g"], at: Int[Tensor, "b n a"], deviation: float) -> Float[Tensor, "b n g"]:
+    """Gaussian mean over neighbours by their places; units that have none (-1) keep their own."""
+    apart = rearrange(at, "b n a -> b n 1 a") - rearrange(at, "b m a -> b 1 m a")
+    near = (-reduce(apart.square().to(values), "b n m a -> b n m", "sum") / (2 * deviation**2)).exp()
+    placed = at[..., 0] >= 0
+    both = rearrange(placed, "b n -> b n 1") & rearrange(placed, "b m -> b 1 m")
+    near = near.where(both, torch.eye(at.shape[1], dtype=values.dtype, device=values.device))
+    return einsum(near / reduce(near, "b n m -> b n 1", "sum"), values, "b n m, b m g -> b n g")
 
 
 def _price(nats: Float[Tensor, "b n d"], has_gate: Bool[Tensor, "b n"], on: str) -> Float[Tensor, " b"]:

@@ -6,6 +6,7 @@ METHODS: dict[str, str] = {
     "gradient_x_input": "gradient of the score times the units; the cheapest, right for linear models",
     "integrated_gradients": "mean gradient on the way from a baseline, times the way; sums to the change of score (Sundararajan 2017)",
     "expected_gradients": "integrated gradients averaged over many baselines (Erion 2021); sums to the change from their mean score",
+    "gradcam": "channels of a feature map by their mean gradient (Selvaraju 2017), for pictures; never negative",
     "smoothgrad": "mean gradient over copies with noise (Smilkov 2017)",
     "occlusion": "score lost when one word, or a sliding window, is removed (Zeiler 2014); needs no gradient",
     "lime": "linear model of the score fitted to random removals (Ribeiro 2016); needs no gradient",

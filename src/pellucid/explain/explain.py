@@ -19,6 +19,7 @@ from pellucid.explain.record import Findings, Flow, Record, records, summarise
 from pellucid.explain.sanity import Setting
 from pellucid.task import Batch, Example, Output, Task
 
+EACH = "each"  # the answer that asks about every predicted label, and the entry of an example that says which
 Gold = Callable[[Sequence[Example]], Tensor]
 
 
@@ -29,7 +30,7 @@ class Question:
     Args:
         methods: names, from `pellucid list methods`, or `./mine.py:function`.
         site: where units are read and replaced.
-        answer: what to explain, `predicted`, `gold`, or a label.
+        answer: what to explain, `predicted`, `gold`, a label, or `each` label that is predicted of an example.
         checks: names, from `pellucid list checks`; None takes the cheap ones.
         options: settings of methods, `{"iba.beta": "0.1"}`.
         flow: sites at which the first method draws a map as well, from below to above.
@@ -76,12 +77,43 @@ def statistics_at(task: Task, examples: Sequence[Example], site: str, batch_size
 
 def explain(task: Task, examples: Sequence[Example], question: Question, known: Known) -> Record:
     """All records, in the order of the examples, with what they say together."""
+    examples = posed(task, examples, question)
     rows: dict[int, Record] = {}
     reasons: dict[str, None] = {}
     for found, reason in explained(task, examples, question, known):
         rows |= found
         reasons |= {reason: None} if reason else {}
     return whole(task, question, [rows[i] for i in range(len(examples))], next(iter(reasons), ""))
+
+
+def posed(task: Task, examples: Sequence[Example], question: Question) -> list[Example]:
+    """The examples; where each label is asked about, one for each that is predicted, which it holds as `each`.
+
+    Of an example without any the task's own answer is explained.
+
+    Raises:
+        BadUsage: predictions are not labels.
+    """
+    if question.answer != EACH or any(EACH in e for e in examples):
+        return list(examples)
+    found: list[Example] = []
+    device = next(task.model.parameters()).device
+    for first in range(0, len(examples), question.batch_size):
+        some = examples[first : first + question.batch_size]
+        batch = loader.move(task.collate(some), device)
+        with torch.no_grad(), probes.still(task.model):
+            predictions = task.predict(task.model(batch), batch)
+        found += [{**e, EACH: label} for e, p in zip(some, predictions, strict=True) for label in (_labels(p) or (None,))]
+    return found
+
+
+def _labels(prediction: Any) -> list[str]:
+    """The labels predicted of one example, the strongest first."""
+    named = prediction.get("labels") if isinstance(prediction, Mapping) else prediction
+    labels = [named] if isinstance(named, str) else named
+    if not isinstance(labels, (list, tuple)) or not all(isinstance(label, str) for label in labels):
+        raise BadUsage(f"answer each: this task predicts {type(prediction).__name__}, not labels; explain what is predicted")
+    return list(labels)
 
 
 def whole(task: Task, question: Question, rows: Sequence[Record], passes: str = "") -> Record:
@@ -96,7 +128,7 @@ def explained(
     """Batch by batch the records by place, and why the model was run whole, if it was; alike lengths go together.
 
     Args:
-        examples: prepared; a `set` entry says which test set one comes from.
+        examples: prepared, and posed; a `set` entry says which test set one comes from.
         done: places that need not be explained.
     Raises:
         BadUsage: no such method, option, site, check or answer; before any work.
@@ -164,21 +196,38 @@ def _heads(
     with torch.no_grad(), probes.still(task.model):
         output = task.model(batch)
         predictions = task.predict(output, batch)
-        answer = task.answer(output)
+        answer, told = task.answer(output), [_first(p) for p in predictions]
         if question.answer != "predicted" and gold is not None:
-            asked = examples if question.answer == "gold" else [{**e, "label": question.answer} for e in examples]
-            answer = gold(asked).to(answer.device)
+            told = [_asked(e, question.answer) for e in examples]
+            named = [i for i, label in enumerate(told) if label is not None or question.answer != EACH]
+            asked = [examples[i] if question.answer == "gold" else {**examples[i], "label": told[i]} for i in named]
+            if named:
+                answer = answer.clone().index_copy(0, torch.tensor(named, device=answer.device), gold(asked).to(answer))
         scores = (question.score(output) if question.score else task.score(output, answer)).tolist()
-    told = (
-        predictions
-        if question.answer == "predicted"
-        else [e.get("label") if question.answer == "gold" else question.answer for e in examples]
-    )
     rows = zip(examples, predictions, told, scores, strict=True)
     return [
-        {"set": e.get("set", "input"), "id": e.get("id"), "prediction": p, "label": e.get("label"), "answer": t, "score": s}
+        {
+            "set": e.get("set", "input"),
+            "id": e.get("id"),
+            "prediction": p,
+            "label": e.get("label", e.get("labels")),
+            "answer": t,
+            "score": s,
+        }
         for e, p, t, s in rows
     ], answer
+
+
+def _first(prediction: Any) -> Any:
+    """The statement that a task's own answer names: its prediction, of several labels the first."""
+    several = prediction.get("labels") if isinstance(prediction, Mapping) else prediction
+    if not isinstance(several, (list, tuple)):
+        return prediction
+    return several[0] if several else None
+
+
+def _asked(example: Example, answer: str) -> Any:
+    return {"gold": example.get("label"), EACH: example.get(EACH)}.get(answer, answer)
 
 
 def _again(task: Task, batch: Batch, question: Question, known: Known, answer: Tensor, methods: Mapping[str, Method]) -> Again | None:

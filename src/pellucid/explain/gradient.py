@@ -48,6 +48,22 @@ def gradient_x_input(probe: Probe) -> Attribution:
     return Attribution(_read(probe, score_gradient(probe, probe.units)[1] * probe.units, "signed"))
 
 
+def gradcam(probe: Probe) -> Attribution:
+    """Weighted sum of a feature map's channels, each by its mean gradient over the map, where it is positive; never negative.
+
+    Raises:
+        BadUsage: the site is no feature map: units in one row, or patches of pixels.
+    Source: Selvaraju et al. 2017, Grad-CAM.
+    """
+    if len(probe.grid) < 2 or (probe.site is not None and probe.site.unit != "d"):
+        raise BadUsage("gradcam weighs the channels of a feature map; choose a site that is one, or another method")
+    slopes = score_gradient(probe, probe.units)[1]
+    member = (probe.present if probe.groups is None else probe.present & (probe.groups >= 0))[..., None]
+    weight = reduce(slopes.where(member, 0.0), "b n d -> b 1 d", "sum") / member.sum(1, keepdim=True).clamp_min(1)
+    relevance = _read(probe, (weight * probe.units).where(member, 0.0), "signed").clamp_min(0.0)
+    return Attribution(relevance, note="never negative")
+
+
 def integrated_gradients(probe: Probe, baseline: Float[Tensor, "b n d"], steps: int = 64, rule: Rule = "midpoint") -> Attribution:
     """Mean gradient on the straight way from the baseline, times that way; sums to the change of score.
 

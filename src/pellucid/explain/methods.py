@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pellucid.coerce import coerce, nearest
 from pellucid.errors import BadUsage
-from pellucid.explain import attribution, bottleneck, catalog, gradient, perturb, surrogate
+from pellucid.explain import attribution, bottleneck, catalog, gradient, patches, perturb, surrogate
 from pellucid.explain.attribution import Attribution, Statistics
 from pellucid.explain.probe import Probe
 from pellucid.explain.rollout import attention_rollout
@@ -81,7 +81,7 @@ def _iba(
     statistics: Statistics | None,
     seed: int,
     *,
-    beta: float = bottleneck.DEFAULT.beta,
+    beta: float | None = None,
     beta_on: Literal["mean", "sum"] = "mean",
     steps: int = bottleneck.DEFAULT.steps,
     copies: int = bottleneck.DEFAULT.copies,
@@ -90,11 +90,13 @@ def _iba(
     special: Literal["treat", "clean", "hide"] = "treat",
     read: Literal["after", "before"] = "after",
     unit: Literal["nats", "bits"] = "nats",
-    smooth: float = 0.0,
+    smooth: float | None = None,
     stop_within: float | None = None,
     least: float = 0.0,
     against: Literal["calibrated", "official", "sample", "unit"] = "calibrated",
 ) -> Attribution:
+    usual = bottleneck.suited(probe)
+    beta, smooth = usual.beta if beta is None else beta, usual.smooth if smooth is None else smooth
     settings = bottleneck.Settings(beta, beta_on, steps, copies, lr, gates, special, read, unit, smooth, stop_within, least)
     return bottleneck.bottleneck(probe, _against(probe, statistics, against), settings, seed)
 
@@ -132,6 +134,10 @@ def _expected_gradients(probe: Probe, statistics: Statistics | None, seed: int, 
     return gradient.expected_gradients(probe, _spread(probe, statistics), samples, steps, seed)
 
 
+def _gradcam(probe: Probe, statistics: Statistics | None, seed: int) -> Attribution:
+    return gradient.gradcam(probe)
+
+
 def _smoothgrad(
     probe: Probe,
     statistics: Statistics | None,
@@ -164,12 +170,21 @@ def _lime(
     baseline: Removal = "mean",
     samples: int = 200,
     width: float = surrogate.KERNEL_WIDTH,
+    block: int = 1,
 ) -> Attribution:
-    return surrogate.lime(probe, _instead(probe, baseline, statistics), samples, width, seed=seed)
+    return surrogate.lime(patches.in_blocks(probe, block), _instead(probe, baseline, statistics), samples, width, seed=seed)
 
 
-def _kernel_shap(probe: Probe, statistics: Statistics | None, seed: int, *, baseline: Removal = "mean", samples: int = 512) -> Attribution:
-    return surrogate.kernel_shap(probe, _instead(probe, baseline, statistics), samples, seed)
+def _kernel_shap(
+    probe: Probe,
+    statistics: Statistics | None,
+    seed: int,
+    *,
+    baseline: Removal = "mean",
+    samples: int = 512,
+    block: int = 1,
+) -> Attribution:
+    return surrogate.kernel_shap(patches.in_blocks(probe, block), _instead(probe, baseline, statistics), samples, seed)
 
 
 def _attention_rollout(probe: Probe, statistics: Statistics | None, seed: int, *, residual: float = 0.5) -> Attribution:
@@ -195,6 +210,7 @@ METHODS: dict[str, Method] = {
     "gradient_x_input": _gradient_x_input,
     "integrated_gradients": _integrated_gradients,
     "expected_gradients": _expected_gradients,
+    "gradcam": _gradcam,
     "smoothgrad": _smoothgrad,
     "occlusion": _occlusion,
     "lime": _lime,

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from pellucid.errors import BadUsage
+from pellucid.explain import patches
 from pellucid.explain.attribution import Attribution, hold_padding
 from pellucid.explain.draw import Draw
 from pellucid.explain.probe import Probe
@@ -77,11 +78,8 @@ def random(probe: Probe, seed: int = 0) -> Attribution:
 
 def _places(probe: Probe, owner: Int[Tensor, "b n"]) -> tuple[Int[Tensor, "b n a"], Int[Tensor, "b a"]]:
     """Where each unit stands along every axis, -1 for what is never removed, and how far each example reaches."""
-    if probe.groups is not None or len(probe.grid) < 2:
-        places = owner[..., None]
-    else:
-        axes = torch.cartesian_prod(*(torch.arange(size, device=owner.device) for size in probe.grid))
-        places = axes.expand(len(owner), *axes.shape).where(probe.present[..., None], -1)
+    on_grid = patches.places(probe)
+    places = owner[..., None] if on_grid is None else on_grid
     return places, reduce(places, "b n a -> b a", "max") + 1
 
 

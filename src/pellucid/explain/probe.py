@@ -198,7 +198,8 @@ def ask(
 def grid_of(site: Site, sizes: Mapping[str, int], num_units: int) -> tuple[int, ...]:
     """Sizes of the axes along which the site's units, or their groups, lie."""
     axes = unit_names(site)
-    return tuple(site.grid) or (tuple(sizes[axis] for axis in axes) if all(axis in sizes for axis in axes) else (num_units,))
+    told = all(axis in sizes for axis in axes) and not site.groups
+    return tuple(site.grid) or (tuple(sizes[axis] for axis in axes) if told else (num_units,))
 
 
 def patch_names(site: Site, grid: tuple[int, ...], present: Bool[Tensor, "b n"]) -> list[list[str]] | None:

@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 from pellucid.explain.agreement import spearman, summary
 from pellucid.explain.attribution import Attribution
 from pellucid.explain.degrade import Curves, short
+from pellucid.explain.patches import encoded
 from pellucid.explain.probe import Probe
 from pellucid.explain.words import to_words
 
@@ -60,6 +61,8 @@ def records(found: Findings) -> list[Record]:
     for i, head in enumerate(found.heads):
         told = next(iter((words or flows).values()))[i][0]
         row: Record = {**head, "words": told, "methods": {name: _method(found, name, words[name][i][1], i) for name in words}}
+        if found.probe.pictures is not None:
+            row["picture"] = {"src": encoded(found.probe.pictures[i]), "grid": list(found.probe.grid)}
         if found.flow:
             maps = [[short(v) for v in flows[site][i][1]] for site in flows]
             row["flow"] = {"method": found.flow.method, "unit": found.flow.unit, "sites": list(flows), "relevance": maps}

@@ -1,0 +1,63 @@
+"""Units that lie on a grid over a picture: where each lies, larger blocks of them, and the picture in few bytes."""
+
+import base64
+import dataclasses
+import io
+
+import torch
+from einops import rearrange
+from jaxtyping import Int, UInt8
+from torch import Tensor
+
+from pellucid.errors import BadUsage
+from pellucid.explain.probe import Probe
+
+LARGEST = 224  # pixels of the longer side of a picture that a record holds
+QUALITY = 88  # of JPEG
+
+
+def places(probe: Probe) -> Int[Tensor, "b n a"] | None:
+    """Where each unit, or the group it is in, stands along every axis of the grid, -1 for padding and units in no group; None where
+    units lie in one row.
+    """
+    if len(probe.grid) < 2:
+        return None
+    axes = torch.cartesian_prod(*(torch.arange(size, device=probe.present.device) for size in probe.grid))
+    if probe.groups is None:
+        found, real = axes.expand(len(probe.present), *axes.shape), probe.present
+    else:
+        found, real = axes[probe.groups.clamp_min(0).long()], probe.present & (probe.groups >= 0)
+    return found.where(real[..., None], -1)
+
+
+def in_blocks(probe: Probe, size: int) -> Probe:
+    """The same question, of square blocks of `size` x `size` units that are removed as one; those at the far edges may be smaller.
+
+    Raises:
+        BadUsage: units do not lie on a grid of rows and columns.
+    """
+    if size == 1:
+        return probe
+    found = places(probe)
+    if found is None or len(probe.grid) != 2 or size < 1:
+        raise BadUsage(f"block={size}: blocks are of units in rows and columns, at a picture's site, and at least 1 wide")
+    rows, columns = (-(-side // size) for side in probe.grid)
+    block = found.div(size, rounding_mode="floor")
+    groups = (block[..., 0] * columns + block[..., 1]).where(found[..., 0] >= 0, -1)
+    return dataclasses.replace(probe, groups=groups, grid=(rows, columns), names=None)
+
+
+def encoded(picture: UInt8[Tensor, "3 h w"], largest: int = LARGEST) -> str:
+    """The picture as a data URI, its longer side at most `largest` pixels: PNG where that is hardly more, else JPEG."""
+    from PIL import Image
+
+    image = Image.fromarray(rearrange(picture, "c h w -> h w c").cpu().contiguous().numpy())
+    if max(image.size) > largest:
+        image.thumbnail((largest, largest), Image.Resampling.LANCZOS)
+    files = {}
+    for kind, settings in (("png", {"optimize": True}), ("jpeg", {"quality": QUALITY, "subsampling": 0})):
+        into = io.BytesIO()
+        image.save(into, kind, **settings)
+        files[kind] = into.getvalue()
+    kind = "png" if len(files["png"]) < max(4096, 1.2 * len(files["jpeg"])) else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(files[kind]).decode()}"
