@@ -2,8 +2,9 @@
 
 import pytest
 
+from pellucid.data.corrupt import PICTURES, TEXT
 from pellucid.errors import BadUsage
-from pellucid.shift.corruption import corrupted, corrupted_sets
+from pellucid.shift.corruption import corrupted, corrupted_sets, kinds_of
 
 LONG = "a film of rare patience and of very little plot that leaves you wanting more"
 EXAMPLES = [
@@ -46,3 +47,42 @@ def test_an_example_without_text_is_named():
         corrupted([{"id": "t.csv:3", "image": "x.jpg"}], "typos", 1)
     with pytest.raises(BadUsage, match=r"has no id"):
         corrupted([{"text": "x"}], "typos", 1)
+
+
+PICTURED = [{"id": f"photos/{i}.jpg", "image": f"photos/{i}.jpg", "label": "cat"} for i in range(3)]
+
+
+def test_a_picture_is_left_where_it_lies_and_carries_what_is_to_be_done_to_it():
+    for before, after in zip(PICTURED, corrupted(PICTURED, "fog", 2, seed=3), strict=True):
+        assert {k: v for k, v in after.items() if k != "corruption"} == before
+        assert (after["corruption"]["kind"], after["corruption"]["severity"]) == ("fog", 2)
+    assert all("corruption" not in example for example in PICTURED)
+
+
+def test_the_seed_of_a_picture_depends_on_its_id_and_the_seed_alone():
+    seeds = [e["corruption"]["seed"] for e in corrupted(PICTURED, "fog", 2, seed=3)]
+    assert seeds == [e["corruption"]["seed"] for e in corrupted(PICTURED[::-1], "snow", 5, seed=3)][::-1]
+    assert len(set(seeds)) == 3 and not set(seeds) & {e["corruption"]["seed"] for e in corrupted(PICTURED, "fog", 2, seed=4)}
+    assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_what_an_example_has_says_which_corruptions_there_are():
+    assert kinds_of(EXAMPLES) == list(TEXT)
+    assert kinds_of(PICTURED) == list(PICTURES)
+    assert kinds_of([{"id": 1, "image": "x", "text": "y"}]) == [*TEXT, *PICTURES]
+    assert kinds_of([{"id": 1, "image": "x", "text": "y"}, *PICTURED]) == list(PICTURES)
+    with pytest.raises(BadUsage, match="'t:1' has no text, text_pair or image"):
+        kinds_of([{"id": "t:1", "x": 1.0}])
+
+
+def test_a_corruption_of_the_other_modality_and_a_second_corruption_are_refused():
+    with pytest.raises(BadUsage, match=r"'m.csv:0' has no image"):
+        corrupted(EXAMPLES, "fog", 1)
+    with pytest.raises(BadUsage, match="has no text or text_pair"):
+        corrupted(PICTURED, "typos", 1)
+    with pytest.raises(BadUsage, match="corrupted copy already"):
+        corrupted(corrupted(PICTURED, "fog", 1), "snow", 1)
+    with pytest.raises(BadUsage, match="did you mean 'contrast'"):
+        corrupted(PICTURED, "contrats", 1)
+    with pytest.raises(BadUsage, match="severity 0"):
+        corrupted(PICTURED, "fog", 0)

@@ -1,0 +1,103 @@
+"""Mean corruption error: the published baseline, worked examples, and what a shift file says."""
+
+import json
+
+import pytest
+
+from pellucid.errors import BadData, BadUsage
+from pellucid.shift.corruption_error import (
+    ALEXNET,
+    COUNTED,
+    Baseline,
+    baseline_for,
+    corruption_errors,
+    mean_corruption_error,
+    of_run,
+    relative_mean_corruption_error,
+    summary,
+)
+
+# the paper's table of AlexNet, rounded: error of each kind over five severities, in percent
+TABLE = {
+    **{"gaussian_noise": 88.6, "shot_noise": 89.4, "impulse_noise": 92.3, "defocus_blur": 82.0, "glass_blur": 82.6, "motion_blur": 78.6},
+    **{"zoom_blur": 79.8, "snow": 86.7, "frost": 82.7, "fog": 81.9, "brightness": 56.5, "contrast": 85.3, "elastic_transform": 64.6},
+    **{"pixelate": 71.8, "jpeg_compression": 60.7},
+}
+MINE = {"fog": {1: 0.2, 2: 0.4}, "snow": {1: 0.3, 2: 0.3}}
+THEIRS = Baseline("other", 0.1, {"fog": {1: 0.4, 2: 0.8}, "snow": {1: 0.3, 2: 0.5, 3: 0.9}})
+
+
+def test_the_baseline_has_the_published_error_of_each_kind():
+    assert set(ALEXNET.errors) == set(COUNTED) == set(TABLE)
+    for kind, percent in TABLE.items():
+        assert 100 * sum(ALEXNET.errors[kind].values()) / 5 == pytest.approx(percent, abs=0.051)
+
+
+def test_the_baseline_against_itself_is_one():
+    assert mean_corruption_error(ALEXNET.errors) == pytest.approx(1)
+    assert relative_mean_corruption_error(ALEXNET.errors, ALEXNET.clean) == pytest.approx(1)
+
+
+def test_errors_are_summed_over_severities_before_they_are_divided():
+    assert corruption_errors(MINE, THEIRS) == {"fog": pytest.approx(0.6 / 1.2), "snow": pytest.approx(0.6 / 0.8)}
+    assert mean_corruption_error(MINE, THEIRS) == pytest.approx(0.625)
+
+
+def test_the_relative_error_counts_what_corruption_adds():
+    # fog: (0.1 + 0.3) / (0.3 + 0.7), snow: (0.2 + 0.2) / (0.2 + 0.4)
+    assert relative_mean_corruption_error(MINE, 0.1, THEIRS) == pytest.approx((0.4 / 1.0 + 0.4 / 0.6) / 2)
+
+
+def test_the_extra_kinds_have_an_error_and_no_part_in_the_mean():
+    mine, theirs = {**MINE, "saturate": {1: 1.0}}, Baseline("other", 0.1, {**THEIRS.errors, "saturate": {1: 0.5}})
+    assert corruption_errors(mine, theirs)["saturate"] == 2
+    assert mean_corruption_error(mine, theirs) == mean_corruption_error(MINE, THEIRS)
+
+
+def test_nothing_in_common_has_no_mean():
+    with pytest.raises(ValueError, match="no kind"):
+        mean_corruption_error({"typos": {1: 0.5}}, ALEXNET)
+
+
+def told(better=True, scale=1.0):
+    def one(value):
+        return {"metrics": {"top1": {"value": scale * value, "higher_is_better": better}, "top5": {"value": 1, "higher_is_better": True}}}
+
+    sets = {f"val/{kind}-{s}": one(1 - e) for kind, found in MINE.items() for s, e in found.items()}
+    return {"home": "val", "sets": {"val": one(0.9), "away": one(0.1), **sets}}
+
+
+def test_the_summary_of_a_shift_has_values_means_and_errors():
+    found = summary(told(), ["fog", "snow"], [1, 2], THEIRS)
+    assert (found["metric"], found["clean"], found["baseline"], found["complete"]) == ("top1", 0.9, "other", False)
+    assert found["kinds"]["fog"] == {"values": {"1": 0.8, "2": 0.6}, "mean": pytest.approx(0.7), "error": pytest.approx(0.5)}
+    assert (found["mean"], found["mce"]) == (pytest.approx(0.7), pytest.approx(0.625))
+    assert found["relative_mce"] == pytest.approx((0.4 / 1.0 + 0.4 / 0.6) / 2)
+
+
+def test_without_a_baseline_there_are_values_and_no_errors():
+    found = summary(told(), ["fog", "snow"], [1, 2], None)
+    assert found["mean"] == pytest.approx(0.7)
+    assert found["baseline"] is found["mce"] is found["relative_mce"] is found["kinds"]["fog"]["error"] is None
+
+
+def test_a_metric_that_is_no_share_has_no_error():
+    assert summary(told(better=False), ["fog"], [1, 2], None) is None
+    assert summary(told(scale=100), ["fog"], [1, 2], None) is None
+
+
+def test_the_published_baseline_is_for_a_thousand_classes_of_pictures():
+    assert baseline_for(["fog"], 1000) is ALEXNET
+    assert baseline_for(["fog"], 10) is baseline_for(["typos"], 1000) is baseline_for(["fog"], None) is None
+
+
+def test_another_run_is_a_baseline(tmp_path):
+    (tmp_path / "results").mkdir()
+    with pytest.raises(BadData, match="no corruptions measured"):
+        of_run(tmp_path, "top1")
+    (tmp_path / "results" / "shift.json").write_text(json.dumps({"corruption": summary(told(), ["fog", "snow"], [1, 2], None)}))
+    other = of_run(tmp_path, "top1")
+    assert other.clean == pytest.approx(0.1)
+    assert mean_corruption_error(MINE, other) == pytest.approx(1)
+    with pytest.raises(BadUsage, match="measured by top1, this run by accuracy"):
+        of_run(tmp_path, "accuracy")
