@@ -92,6 +92,14 @@ def test_an_archive_of_class_folders_is_read_as_they_lie(tmp_path, make):
     assert isinstance(rows[0]["image"], Stored)
 
 
+def test_a_zip_whose_headers_carry_more_than_names_is_read_at_the_right_place(tmp_path):
+    with zipfile.ZipFile(tmp_path / "p.zip", "w") as out:
+        info = zipfile.ZipInfo("cat/a.jpg")
+        info.extra = b"UT\x05\x00\x03abcd"  # the times that Unix' zip adds
+        out.writestr(info, b"the picture")
+    assert bytes_at(read(Data(f"{tmp_path}/p.zip"))[0]["image"]) == b"the picture"
+
+
 def test_an_archive_of_splits_needs_one_chosen(tmp_path):
     path = zipped(tmp_path / "p.zip", {"d/train/cat/a.jpg": b"a", "d/train/dog/b.jpg": b"b", "d/valid/cat/c.jpg": b"c"})
     assert [row["label"] for row in read(Data(f"shards:{path}?split=train"))] == ["cat", "dog"]
