@@ -27,6 +27,8 @@ FACE = {
     "table",
     "testing",
     "doctor",
+    "export",
+    "convert",
     "publish",
     "leaderboard",
     "__init__",

@@ -153,6 +153,18 @@ def _add_measuring(verb: Add) -> None:
     one = verb("report", lazily("report"), "write the run's page")
     _add_run(one)
 
+    one = verb("export", lazily("export"), "the model as one file that runs without pellucid, checked against the run")
+    _add_run(one)
+    one.add_argument("--to", choices=["onnx", "torch-export"], default="onnx", help="what other programs read (default %(default)s)")
+    one.add_argument("--out", metavar="FILE", help="ending in .onnx or .pt2 (default: export/model.onnx in the run)")
+    one.add_argument("--size", type=int, help="side of the pictures in pixels, where it is not the one measured at")
+    _add_data(one)
+
+    one = verb("convert", lazily("convert"), "a published .pth file of weights as safetensors; only tensors are read of it")
+    one.add_argument("file", help="ending in .pth, .pt or .bin")
+    one.add_argument("--out", metavar="FILE", help="ending in .safetensors (default: beside it)")
+    one.add_argument("--json", action="store_true", help="print JSON")
+
 
 def _add_explain(one: argparse.ArgumentParser) -> None:
     one.add_argument(

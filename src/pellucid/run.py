@@ -26,6 +26,7 @@ from pellucid.explain.methods import Method
 from pellucid.explain.probe import find_site
 from pellucid.explain.readout import Readout, readout, train_readout
 from pellucid.explained import Explained
+from pellucid.export import export
 from pellucid.recipe import Data, Recipe
 from pellucid.report import page
 from pellucid.shift import compare, corruption, corruption_error, detect
@@ -205,6 +206,10 @@ class Run:
     def _rows(self, examples: Sequence[Example | str]) -> list[Example]:
         rows = [{"text": e} if isinstance(e, str) else e for e in examples]
         return prepare(self.task, [{"id": str(i + 1), **row} for i, row in enumerate(rows)], "input")
+
+    def export(self, to: str = "onnx", **asked: Any) -> dict[str, Any]:
+        """Writes the model as a file that runs without pellucid; `asked` and what it gives: `pellucid.export.export`."""
+        return export(self, to, **asked)
 
     def report(self) -> pathlib.Path:
         """Writes `report.html` from what the folder holds."""

@@ -4,6 +4,7 @@ from pellucid.verbs.checking import bench, check, check_data, check_method, tabl
 from pellucid.verbs.looking import doctor, list_, show
 from pellucid.verbs.making import demo, train
 from pellucid.verbs.measuring import evaluate, report, severities, shift
+from pellucid.verbs.sharing import convert, export
 from pellucid.verbs.using import explain, predict
 
 __all__ = [
@@ -11,10 +12,12 @@ __all__ = [
     "check",
     "check_data",
     "check_method",
+    "convert",
     "demo",
     "doctor",
     "evaluate",
     "explain",
+    "export",
     "list_",
     "predict",
     "report",

@@ -28,9 +28,17 @@ def _recipes() -> dict[str, str]:
 
 def _models() -> dict[str, str]:
     from pellucid.data.encoders import ENCODERS
+    from pellucid.data.networks import NETWORKS
     from pellucid.tasks.text_classification.settings import BASELINES
 
-    return {**ENCODERS, "NAME or FOLDER": "any Hugging Face encoder with safetensors weights", **BASELINES}
+    return {
+        **ENCODERS,
+        "NAME or FOLDER": "any Hugging Face encoder with safetensors weights",
+        **BASELINES,
+        **NETWORKS,
+        "resnet_tiny": "four small residual blocks, for pictures of digits",
+        "NAME": "any network of timm",
+    }
 
 
 def _data() -> dict[str, str]:

@@ -1,0 +1,73 @@
+"""What a program needs to know that runs an exported model."""
+
+import json
+import pathlib
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+import pellucid
+from pellucid.data.views import TestView
+from pellucid.task import Example, Output, Task
+
+if TYPE_CHECKING:
+    from pellucid.run import Run
+
+
+def about(settings: Any, task: Task, example: Example, output: Output) -> dict[str, Any]:
+    """Labels, preprocessing, settings, and one example with its outputs, by which a reader can tell that all is as it should be."""
+    told = {
+        "task": type(task).__name__,
+        "labels": list(getattr(task, "labels", ())),
+        "score_unit": task.score_unit,
+        "preprocessing": _steps(task),
+        "settings": asdict(settings) if is_dataclass(settings) and not isinstance(settings, type) else {},
+        "example": {
+            **{key: value for key, value in example.items() if isinstance(value, (str, int, float))},
+            "prediction": task.predict(output, task.collate([example]))[0],
+            "outputs": {key: value[0].tolist() for key, value in output.items()},
+        },
+        "versions": {"pellucid": pellucid.__version__, "torch": torch.__version__},
+    }
+    return json.loads(json.dumps(told, default=str))
+
+
+def tensor(name: str, value: Tensor, free: Mapping[int, str]) -> dict[str, Any]:
+    """A tensor's name, type and shape; a free size is a name."""
+    return {"name": name, "dtype": str(value.dtype).removeprefix("torch."), "shape": [free.get(i, n) for i, n in enumerate(value.shape)]}
+
+
+def copy_preprocessing(run: "Run", folder: pathlib.Path) -> dict[str, str]:
+    """Copies vocabulary or tokenizer beside the model, where the run has any."""
+    kept = run.folder / "preprocessing"
+    if not kept.is_dir() or {path.name for path in kept.iterdir()} <= {"labels.json"}:
+        return {}
+    shutil.copytree(kept, folder)
+    return {"preprocessing_folder": folder.name}
+
+
+def _steps(task: Task) -> list[str]:
+    view = getattr(getattr(task, "settings", None), "view", None)
+    if isinstance(view, TestView):
+        return picture_steps(view)
+    if hasattr(task, "tokenizer"):
+        return [
+            "tokens, segments (0 in the first text, 1 in the second) as the tokenizer of the preprocessing folder gives them",
+            f"at most {getattr(task, 'max_length', 'all')} tokens a text; shorter ones filled up with 0, where tokens_present is false",
+        ]
+    return [f"as {type(task).__name__}.collate makes them of its examples"]
+
+
+def picture_steps(view: TestView) -> list[str]:
+    """How a picture becomes an input, in words."""
+    size, short = view.size, int(view.size / view.crop)
+    fit = (
+        f"the short side to {short} pixels ({view.interpolation}), then the middle {size} x {size}"
+        if view.fit == "crop"
+        else f"the whole picture to {size} x {size} pixels ({view.interpolation})"
+    )
+    return ["upright, 8-bit RGB", fit, "channels first, values 0 to 255: the model normalises them itself"]
