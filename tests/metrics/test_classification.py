@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
-from pellucid.metrics.classification import Accuracy, MacroF1
+from pellucid.metrics.classification import Accuracy, MacroF1, Ranked, TopK
 from pellucid.task import Metric
 
 TRUE = ["no", "no", "yes", "yes", "maybe"]
@@ -83,3 +83,12 @@ def test_a_metric_keeps_the_contract():
     assert isinstance(MacroF1(), Metric)
     assert Accuracy().higher_is_better
     assert MacroF1().higher_is_better
+
+
+def test_any_of_the_right_labels_counts():
+    example = {"label": "notebook", "right": ("laptop", "notebook")}
+    one, five = Accuracy(), TopK(2)
+    for made in (Ranked(["laptop", "desk"]), Ranked(["desk", "notebook"])):
+        one.update(made, example)
+        five.update(made, example)
+    assert (one.compute(), five.compute()) == (0.5, 1.0)

@@ -82,7 +82,7 @@ def test_a_binary_classifier_scores_a_label_whatever_the_others(rows):
 
 
 def test_a_label_that_training_did_not_have_is_named(task, rows):
-    with pytest.raises(BadData, match=r"digits:train#1: label 'eight' is not one of the model's 10"):
+    with pytest.raises(BadData, match="photos: a label is unknown to training, which has 10: 'eight'"):
         task.prepare([{**rows[0], "label": "eight"}], "photos")
 
 

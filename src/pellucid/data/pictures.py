@@ -3,18 +3,16 @@
 import json
 import os
 import pathlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from pellucid.coerce import nearest
 from pellucid.data import augment
 from pellucid.data.corrupt.pictures import corrupt_images
 from pellucid.data.images import check_images, test_image
 from pellucid.data.views import TestView, TrainView
-from pellucid.errors import BadData
 from pellucid.task import Example
 
 
@@ -43,18 +41,6 @@ def train_pictures(examples: Sequence[Example], view: TrainView, size: int, seed
 def where(example: Example) -> str:
     """What messages call an example."""
     return str(example["image"]) if isinstance(example["image"], str) else str(example.get("id", "a picture"))
-
-
-def refuse_unknown(labels: Iterable[str], known: Collection[str], place: str) -> None:
-    """Checks the labels of a row.
-
-    Raises:
-        BadData: one is not known to the model; with the nearest that is.
-    """
-    for label in labels:
-        if label not in known:
-            near = nearest(label, list(known)[:1000])
-            raise BadData(f"{place}: label {label!r} is not one of the model's {len(known)}{near}; map it with --label {label}=NAME")
 
 
 def readable(examples: Sequence[Example], source: str, check: str, broken: str) -> Sequence[Example]:

@@ -10,6 +10,11 @@ from pellucid.metrics.paired import checked, once, target_of
 from pellucid.task import Example
 
 
+def rights(example: Example, key: str) -> tuple[Any, ...]:
+    """The labels that count as right: those of `right` where the example has it, else the one under `key`."""
+    return tuple(example["right"]) if "right" in example else (target_of(example, key),)
+
+
 class Accuracy:
     """Share of predictions equal to the label."""
 
@@ -21,7 +26,7 @@ class Accuracy:
 
     def update(self, prediction: Any, example: Example) -> None:
         """Counts one prediction; NaN is refused with ValueError."""
-        self.correct.append(bool(checked(prediction, example) == target_of(example, self.key)))
+        self.correct.append(checked(prediction, example) in rights(example, self.key))
 
     def merge(self, other: "Accuracy") -> None:
         """Appends what another has gathered."""
@@ -78,10 +83,10 @@ class TopK:
         Raises:
             ValueError: a prediction that is no `Ranked`.
         """
-        label = target_of(example, self.key)
+        right = rights(example, self.key)
         if not isinstance(prediction, Ranked):
             raise ValueError(f"prediction {prediction!r} of example {example.get('id', 'without id')!r} has no ranking; give a Ranked")
-        self.found.update(label in prediction.best[: self.k], {"found": True})
+        self.found.update(any(label in right for label in prediction.best[: self.k]), {"found": True})
 
     def merge(self, other: "TopK") -> None:
         """Appends what another has gathered."""

@@ -122,8 +122,8 @@ def coco128() -> Recipe:
     `PELLUCID_DATA=... pellucid train asl:coco128 --out runs/coco128`, three minutes on two cores.
     """
     folder = "${PELLUCID_DATA}/coco128"
-    file = f"coco:{folder}/annotations/instances_{{0}}2017.json?images={folder}/images/{{0}}2017&empty=drop"
-    train, val = (Data(file.format(part)) for part in ("train", "val"))
+    file = f"coco:{folder}/annotations/instances_PART2017.json?images={folder}/images/PART2017&empty=drop"
+    train, val = (Data(file.replace("PART", part)) for part in ("train", "val"))
     task = MultilabelSettings(
         "efficientnet-lite0",
         train_view=TrainView(fit="random_crop", scale=(0.4, 1.0), flip=0.5),

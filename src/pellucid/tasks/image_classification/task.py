@@ -11,8 +11,9 @@ from torch.nn import functional as F
 
 from pellucid.coerce import natural
 from pellucid.data.mix import mix
-from pellucid.data.pictures import read_labels, readable, refuse_unknown, test_pictures, train_pictures, where, write_labels
+from pellucid.data.pictures import read_labels, readable, test_pictures, train_pictures, where, write_labels
 from pellucid.data.read import require
+from pellucid.data.subset import kept_classes, known_labels
 from pellucid.errors import BadData, BadUsage
 from pellucid.losses.bce import binary_cross_entropy, smoothed, soft_cross_entropy
 from pellucid.metrics.classification import Accuracy, MacroF1, Ranked, TopK
@@ -26,7 +27,8 @@ BEST = 5  # labels that a prediction ranks
 class ImageClassification:
     """A picture to one of `labels`.
 
-    Examples hold `image`, a path or bytes, and `label`; perhaps `among`, the classes that their set has at all, and `corruption`.
+    Examples hold `image`, a path or bytes, and `label`; perhaps `among`, the classes that their set has at all, `right`, all labels that
+    count as right (ImageNet-ReaL), and `corruption`.
     """
 
     score_unit = "log-probability"
@@ -46,10 +48,7 @@ class ImageClassification:
             BadData: a column is missing, a label unknown, a picture broken; with the row.
         """
         require(examples, ("image",), source)
-        for example in examples:
-            if "label" in example:
-                refuse_unknown([str(example["label"])], self.index, f"{source}, {where(example)}")
-            refuse_unknown(example.get("among", ()), self.index, source)
+        known_labels([{"label": e["label"]} for e in examples if "label" in e], self.labels, source)
         kept = readable(examples, source, self.settings.check, self.settings.broken)
         return [{**e, **({"label": str(e["label"])} if "label" in e else {})} for e in kept]
 
@@ -58,8 +57,7 @@ class ImageClassification:
         pictures = test_pictures(examples, self.settings.view)
         batch: Batch = {"picture": pictures, **self._target(examples), **self.model.extras(len(examples))}
         if any("among" in e for e in examples):
-            rows = [[not e.get("among") or label in e["among"] for label in self.labels] for e in examples]
-            batch["among_present"] = torch.tensor(rows)
+            batch["among_present"] = torch.tensor([kept_classes(self.labels, e.get("among") or self.labels, where(e)) for e in examples])
         return batch
 
     def train_batch(self, examples: Sequence[Example], seeds: Sequence[int]) -> Batch:
@@ -105,8 +103,7 @@ class ImageClassification:
             BadData: an example without a label, or with one that the model does not know.
         """
         require(examples, ("label",), "a picture's answer")
-        for example in examples:
-            refuse_unknown([str(example["label"])], self.index, where(example))
+        known_labels([{"label": e["label"]} for e in examples], self.labels, "a picture's answer")
         return torch.tensor([self.index[str(e["label"])] for e in examples])
 
     def score(self, output: Output, answer: Shaped[Tensor, " b"]) -> Float[Tensor, " b"]:

@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pellucid.coerce import natural
-from pellucid.data.pictures import read_labels, readable, refuse_unknown, test_pictures, train_pictures, where, write_labels
+from pellucid.data.pictures import read_labels, readable, test_pictures, train_pictures, where, write_labels
 from pellucid.data.read import require
+from pellucid.data.subset import known_labels
 from pellucid.errors import BadData
 from pellucid.losses.asymmetric import AdaptiveAsymmetry, Asymmetry, asymmetric_loss
 from pellucid.losses.bce import binary_cross_entropy
@@ -49,9 +50,7 @@ class Multilabel:
             BadData: a column is missing, a label unknown, a picture broken; with the row.
         """
         require(examples, ("image",), source)
-        for example in examples:
-            for key in ("labels", "absent"):
-                refuse_unknown(example.get(key, ()), self.index, f"{source}, {where(example)}")
+        known_labels([{key: e[key] for key in ("labels", "absent") if key in e} for e in examples], self.labels, source)
         return list(readable(examples, source, self.settings.check, self.settings.broken))
 
     def collate(self, examples: Sequence[Example]) -> Batch:
@@ -124,7 +123,7 @@ class Multilabel:
         for name, example in zip(names, examples, strict=True):
             if name is None:
                 raise BadData(f"{where(example)}: it has no label whose presence could be explained")
-            refuse_unknown([name], self.index, where(example))
+        known_labels([{"label": name} for name in names], self.labels, "a picture's answer")
         return torch.tensor([self.index[str(name)] for name in names])
 
     def score(self, output: Output, answer: Shaped[Tensor, " b"]) -> Float[Tensor, " b"]:
