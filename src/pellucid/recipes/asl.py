@@ -145,12 +145,10 @@ def tiny() -> Recipe:
     `pellucid train asl:tiny --out runs/tiny`
     """
     one = digits()
-    data = {
-        part: replace(data, source=f"digits:{data.source.partition(':')[2]}")
-        for part, data in (("train", one.train), ("dev", one.dev), ("home", one.tests["home"]))
-    }
+    train, test = Data("digits:train"), Data("digits:test")
     task = replace(one.task, view=replace(one.task.view, size=32))
-    return replace(one, task=task, train=data["train"], dev=data["dev"], tests={"home": data["home"]}, loop=replace(one.loop, epochs=6))
+    parts = {"train": replace(train, part="train"), "dev": replace(train, part="dev"), "tests": {"home": test}}
+    return replace(one, task=task, loop=replace(one.loop, epochs=6), **parts)  # type: ignore[arg-type]
 
 
 def table() -> Table:
