@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, PngImagePlugin
 
 from pellucid.data import decode
 from pellucid.data.decode import look, read_bytes
@@ -179,6 +179,9 @@ def test_a_picture_with_a_broken_exif_block_is_upright():
     good = turned(6, "jpeg")
     at = good.index(b"Exif\0\0") + 6
     assert look(good[:at] + b"XX" + good[at + 2 :]).array().shape == (96, 64, 3)
+    notes = PngImagePlugin.PngInfo()
+    notes.add_text("Raw profile type exif", "\n\n\nno hexadecimal")
+    assert look(encoded(photo(), pnginfo=notes)).array().shape == (48, 64, 3)
 
 
 # ---- decoding smaller ---------------------------------------------------------------------------------------------
@@ -210,6 +213,14 @@ def test_simplejpeg_gives_pillows_picture_to_the_bit(mode, options):
     data = encoded(Image.fromarray(noise).convert(mode), "jpeg", **options)
     for shortest in (None, 30, 15, 8):
         assert np.array_equal(look(data).array(shortest), np.array(look(data).image(shortest)))
+
+
+def test_the_decoders_agree_on_the_smallest_pictures():
+    pytest.importorskip("simplejpeg")
+    for side in range(1, 25):
+        noise = np.random.default_rng(side).integers(0, 256, (side, side, 3), np.uint8)
+        data = encoded(Image.fromarray(noise), "jpeg")
+        assert np.array_equal(look(data).array(1), np.array(look(data).image(1))), side
 
 
 def test_pictures_are_the_same_without_simplejpeg(monkeypatch):

@@ -59,6 +59,12 @@ def test_a_large_jpeg_is_decoded_smaller_and_looks_the_same(width, height, scale
     assert (fast.float() - exact.float()).abs().mean() < 1
 
 
+def test_no_row_is_lost_where_side_times_ratio_rounds_down():
+    assert 7 * (61 / 7) < 61
+    for fast in (True, False):
+        assert images.test_image(photo(7, 7, "png"), TestView(61, 1.0), fast=fast).shape == (3, 61, 61)
+
+
 def test_a_strip_is_seen_without_resizing_all_of_it(monkeypatch):
     strip = np.zeros((40, 50_000, 3), np.uint8)
     strip[:, 25_000:] = 255

@@ -143,17 +143,19 @@ class Picture:
     @property
     def size(self) -> tuple[int, int]:
         """Width and height of the upright picture; of another format than JPEG this may decode it."""
+        turn = self._turn
         width, height = self._stored_size
-        return (height, width) if self._turn >= 5 else (width, height)
+        return (height, width) if turn >= 5 else (width, height)
 
     @property
     def _turn(self) -> int:
         """EXIF's orientation of the stored pixels; 1 of a TIFF, which Pillow turns itself."""
         if not self._told_turn:
             image = self._header or header(io.BytesIO(self.data), self.place)
-            if not self.is_jpeg:  # may tell its turn after the pixels
+            if not self.is_jpeg:  # may tell its turn after the pixels; and a fault in these must not pass for one in EXIF
                 self._load(image)
-            self._told_turn = 1 if image.format == "TIFF" else _turn(image)
+                self._stored_size = image.size
+            self._told_turn = _turn(image)
         return self._told_turn
 
     def _load(self, image: Image.Image) -> None:
