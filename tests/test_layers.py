@@ -18,6 +18,7 @@ FACE = {
     "run",
     "explained",
     "explaining",
+    "predicting",
     "study",
     "cli",
     "verbs",

@@ -147,7 +147,10 @@ def _add_measuring(verb: Add) -> None:
 
     one = verb("predict", lazily("predict"), "predictions of a run")
     _add_run(one)
-    one.add_argument("inputs", nargs="+", help="texts, or files of a known data kind")
+    one.add_argument("inputs", nargs="+", help="texts; or pictures, folders of them and patterns; or sources of a known data kind")
+    one.add_argument("--probs", action="store_true", help="every label's probability as well")
+    one.add_argument("--csv", metavar="FILE", help="write a table there instead of printing lines of JSON")
+    one.add_argument("--broken", choices=["refuse", "skip"], default="refuse", help="pictures that cannot be read (default %(default)s)")
     _add_columns(one)
 
     one = verb("report", lazily("report"), "write the run's page")

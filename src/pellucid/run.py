@@ -12,7 +12,7 @@ import torch
 from lightning_fabric import Fabric
 
 import pellucid
-from pellucid import checkpoint, explaining, publish
+from pellucid import checkpoint, explaining, predicting, publish
 from pellucid import recipe as recipes
 from pellucid.coerce import nearest
 from pellucid.data.leaks import leaks
@@ -196,16 +196,13 @@ class Run:
 
     # ---- using -------------------------------------------------------------------------------------------------------
 
-    def predict(self, examples: Sequence[Example | str]) -> list[dict[str, Any]]:
-        """A prediction and its score per example; a string is taken as `text`."""
-        rows = self._rows([e if isinstance(e, str) else {k: v for k, v in e.items() if k != "label"} for e in examples])
-        found = self.measure(rows, labelled=False)
-        unit = "log_probability" if self.task.score_unit == "log-probability" else "value"
-        return [{"id": r["id"], "prediction": p, unit: float(s)} for r, p, s in zip(rows, found.predictions, found.scores, strict=True)]
+    def predict(self, examples: Sequence[Example | str], probs: bool = False) -> list[dict[str, Any]]:
+        """A prediction and its score per example, with `probs` every label's; a string is a text or, of pictures, a path."""
+        rows = self._rows([predicting.unanswered(e) for e in examples])
+        return predicting.answers(self.task, rows, self.measure(rows, labelled=False), probs)
 
     def _rows(self, examples: Sequence[Example | str]) -> list[Example]:
-        rows = [{"text": e} if isinstance(e, str) else e for e in examples]
-        return prepare(self.task, [{"id": str(i + 1), **row} for i, row in enumerate(rows)], "input")
+        return prepare(self.task, predicting.named(examples, getattr(self.task, "takes", "text")), "input")
 
     def export(self, to: str = "onnx", **asked: Any) -> dict[str, Any]:
         """Writes the model as a file that runs without pellucid; `asked` and what it gives: `pellucid.export.export`."""

@@ -10,23 +10,12 @@ import torch
 from pellucid import checkpoint, cli, run
 from pellucid import export as exporting
 from pellucid import recipe as recipes
-from pellucid.data.read import read
 from pellucid.errors import BadData, BadUsage, PellucidError
 from pellucid.export import trace
 from pellucid.recipe import Data
+from untrained import made
 
 TEXT = ("tokens", "tokens_present", "segments")
-
-
-def made(name: str, folder: pathlib.Path, **settings: str) -> run.Run:
-    """A run that was never trained."""
-    chosen = recipes.override(recipes.get(name), settings)
-    task = chosen.task.build(read(chosen.train))
-    folder.mkdir()
-    chosen.task.write(task, folder / "preprocessing")
-    checkpoint.save(task.model.state_dict(), folder / "model.safetensors")
-    (folder / "recipe.yaml").write_text(recipes.to_yaml(chosen))
-    return run.load(folder)
 
 
 @pytest.fixture(scope="module")

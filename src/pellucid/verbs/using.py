@@ -9,43 +9,34 @@ from typing import Any
 from rich.console import Console
 
 from pellucid import grids
-from pellucid.errors import BadData
 from pellucid.progress import Watching
-from pellucid.recipe import Data
 from pellucid.verbs.shared import Given, data_of, names, print_json, settings_of
 
 MANY = 20  # examples that a terminal still shows one by one
 
 
 def predict(given: Given) -> int:
-    """A line of JSON per input."""
-    from pellucid import run
+    """A line of JSON per input, or a table."""
+    from pellucid import predicting, run
 
     done = run.load(given.run)
-    rows = done.predict(_inputs(given, given.inputs))
-    if given.json:
+    if given.broken == "skip":
+        predicting.leave_out_broken(done.task)
+    rows = done.predict(_inputs(given, done.task, given.inputs), given.probs)
+    if given.csv:
+        predicting.write_csv(rows, pathlib.Path(given.csv))
+        print(given.csv, file=sys.stderr)
+    elif given.json:
         print_json(rows)
     else:
         print("\n".join(json.dumps(row, ensure_ascii=False) for row in rows))
     return 0
 
 
-def _inputs(given: Given, inputs: Sequence[str]) -> list[Any]:
-    from pellucid.data.read import kinds, read
-    from pellucid.data.tables import kind_of
+def _inputs(given: Given, task: Any, inputs: Sequence[str]) -> list[Any]:
+    from pellucid.predicting import examples_of
 
-    rows: list[Any] = []
-    for entry in inputs:
-        kind, _, place = entry.partition(":")
-        if kind in kinds() and place:
-            rows += read(data_of(given, entry) if hasattr(given, "column") else Data(entry))
-        elif kind_of(entry) and not pathlib.Path(entry).exists():
-            raise BadData(f"{entry}: no such file")
-        elif kind_of(entry):
-            rows += read(data_of(given, entry) if hasattr(given, "column") else Data(entry))
-        else:
-            rows.append(entry)
-    return rows
+    return examples_of(inputs, getattr(task, "takes", "text"), lambda source: data_of(given, source))
 
 
 def explain(given: Given) -> int:
@@ -53,7 +44,7 @@ def explain(given: Given) -> int:
     from pellucid import run
 
     done = run.load(given.run)
-    inputs = _inputs(given, given.input) if given.input else None
+    inputs = _inputs(given, done.task, given.input) if given.input else None
     with Watching(given.quiet) as watching:
         found = done.explain(
             inputs,
