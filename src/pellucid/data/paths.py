@@ -25,7 +25,7 @@ def column_of(rows: Rows, columns: Mapping[str, str]) -> str | None:
     """The column of pictures: the one mapped to `image`, or one with a usual name of which all values look like pictures."""
     if "image" in columns:
         return columns["image"]
-    return next((c for c in _COLUMNS if c in rows[0] and all(_looks_like_picture(row.get(c)) for row in rows)), None)
+    return next((c for c in _COLUMNS if rows and c in rows[0] and all(_looks_like_picture(row.get(c)) for row in rows)), None)
 
 
 def pictures(rows: Rows, columns: Mapping[str, str], table: str, options: Mapping[str, str]) -> Rows:
