@@ -27,8 +27,13 @@ def defocus_blur(image: Picture, level: Level, rng: np.random.Generator) -> Valu
     reach, (height, width) = len(kernel) // 2, image.shape[-2:]
     padded = F.pad(rearrange(image.float(), "c h w -> 1 c h w"), (reach,) * 4, mode="reflect")[0]
     size = (height + 2 * reach, width + 2 * reach)
-    spectrum = torch.fft.rfft2(padded) * torch.fft.rfft2(kernel, s=size)  # the disk is its own mirror image
+    spectrum = torch.fft.rfft2(padded).mul_(_spectrum(radius, softness, size))  # the disk is its own mirror image
     return torch.fft.irfft2(spectrum, s=size)[:, 2 * reach :, 2 * reach :]
+
+
+@functools.lru_cache(maxsize=16)
+def _spectrum(radius: float, softness: float, size: tuple[int, int]) -> Tensor:
+    return torch.fft.rfft2(disk(radius, softness), s=size)
 
 
 @functools.lru_cache(maxsize=16)
@@ -71,14 +76,14 @@ def glass_blur(image: Picture, level: Level, rng: np.random.Generator) -> Values
     sigma, reach, rounds = level[0], int(level[1]), int(level[2])
     blurred = filters.cut(filters.gaussian(image.float(), sigma))
     height, width = blurred.shape[-2:]
-    places = torch.arange(height * width)
+    places = np.arange(height * width)
     for _ in range(rounds):
         places = places[scattered(height, width, reach, rng)]
-    pixels = rearrange(blurred, "c h w -> c (h w)")[:, places].float()
-    return filters.gaussian(rearrange(pixels, "c (h w) -> c h w", h=height), sigma)
+    pixels = rearrange(blurred.numpy(), "c h w -> c (h w)").take(places, axis=1)
+    return filters.gaussian(rearrange(torch.from_numpy(pixels), "c (h w) -> c h w", h=height).float(), sigma)
 
 
-def scattered(height: int, width: int, reach: int, rng: np.random.Generator) -> Int[Tensor, " n"]:
+def scattered(height: int, width: int, reach: int, rng: np.random.Generator) -> Int[np.ndarray, " n"]:
     """For each pixel the one it shows after one round.
 
     The published round goes from the last pixel to the first and is written as a swap with a pixel drawn from the square
@@ -99,5 +104,5 @@ def scattered(height: int, width: int, reach: int, rng: np.random.Generator) -> 
     while True:
         further = follows[follows]
         if np.array_equal(further, follows):
-            return torch.from_numpy(taken[follows])
+            return taken[follows]
         follows = further
