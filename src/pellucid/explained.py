@@ -87,9 +87,9 @@ class Explained:
         """A page that needs nothing else."""
         return page.explanations(self.found)
 
-    def png(self, dark: bool = False) -> bytes:
-        """A picture of the first examples."""
-        return picture.png(self.found, dark)
+    def png(self, dark: bool = False, smooth: bool = False) -> bytes:
+        """A picture of the first examples; over photographs colours go over into each other where `smooth`."""
+        return picture.png(self.found, dark, smooth)
 
     def save(self, path: str | os.PathLike[str]) -> pathlib.Path:
         """The path, now holding a page (.html), a picture (.png) or data (.json); written whole or not at all, its folder made.

@@ -85,7 +85,7 @@ def test_blocks_are_removed_as_one_and_the_last_are_cut_off_at_the_edge():
 
 @pytest.mark.parametrize(("name", "options"), [("lime", {"block": "2"}), ("gradcam", {})])
 def test_what_needs_rows_and_columns_is_refused_elsewhere(name, options):
-    with pytest.raises(BadUsage, match="choose a site|at a picture's site"):
+    with pytest.raises(BadUsage, match=r"choose a site|at a picture's site"):
         configured(name, options)(linear_probe(torch.ones(4, 2), torch.ones(1, 4, 2)), None, 0)
 
 

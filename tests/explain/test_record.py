@@ -10,6 +10,7 @@ from pellucid.explain.degrade import degradations
 from pellucid.explain.methods import METHODS
 from pellucid.explain.probe import ask
 from pellucid.explain.record import Findings, Flow, records, summarise
+from pellucid.explain.words import to_words
 from toys import Sentences, sentences
 
 
@@ -20,7 +21,8 @@ def test_a_record_holds_words_methods_checks_and_layers_as_json():
     curves = degradations(probe, {"iba": found["iba"].relevance}, baseline(probe))
     heads = [{"set": "movies", "id": str(i), "prediction": 1.5, "label": 2.0, "answer": 1.5, "score": 1.5} for i in range(4)]
     checks = {"iba": {"deletion": torch.tensor([0.1, torch.nan, 0.3, 0.4])}}
-    flow = Flow("iba", "nats", {"input": found["iba"].relevance, "encoder": 2 * found["iba"].relevance})
+    told = {site: to_words(factor * found["iba"].relevance, probe) for site, factor in (("input", 1), ("encoder", 2))}
+    flow = Flow("iba", "nats", told)
     rows = records(Findings(probe, heads, found, curves, checks, {"iba": 3.0, "integrated_gradients": 1.0}, flow))
     assert json.loads(json.dumps(rows, allow_nan=False)) == rows
     record = rows[2]

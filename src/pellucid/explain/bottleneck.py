@@ -108,7 +108,7 @@ class Settings:
     """How a bottleneck is fitted.
 
     Args:
-        beta: price of a nat; 1e-3 to 0.1 are useful on the mean with calibrated statistics, 10 for the features of pictures.
+        beta: price of a nat; 1e-3 to 0.1 are useful on the mean with calibrated statistics, 10 for pictures.
         beta_on: the `mean` over the features of all gated units, or their `sum` (as vision's beta/k).
         steps: Adam updates; many more drive everything to the floor.
         copies: draws of noise per update.
@@ -139,13 +139,15 @@ class Settings:
 
 DEFAULT = Settings()
 OFFICIAL = Settings(beta=1e-5, read="before", least=math.exp(-5))
+OF_PIXELS = Settings(beta=10.0)
 OF_MAPS = Settings(beta=10.0, smooth=1.0)  # of the features of pictures, as Schulz et al. 2020 have them
 
 
 def suited(probe: Probe) -> Settings:
-    """The settings for the features of pictures, where the probe's are; elsewhere those for text."""
-    of_features = probe.site is not None and probe.site.unit == "d"
-    return OF_MAPS if probe.pictures is not None and len(probe.grid) > 1 and of_features else DEFAULT
+    """The settings for the features of pictures or for patches of their pixels, where the probe's are; elsewhere those for text."""
+    if probe.pictures is None or len(probe.grid) < 2:
+        return DEFAULT
+    return OF_MAPS if probe.site is None or probe.site.unit == "d" else OF_PIXELS
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,13 @@ from torch import Tensor
 from pellucid.data import loader
 from pellucid.errors import BadUsage
 from pellucid.explain import probe as probes
-from pellucid.explain.attribution import Attribution, Statistics, baseline
+from pellucid.explain.attribution import Statistics, baseline
 from pellucid.explain.bottleneck import Calibration
 from pellucid.explain.checks import Again, Case, check_case
 from pellucid.explain.methods import Method, named
 from pellucid.explain.record import Findings, Flow, Record, records, summarise
 from pellucid.explain.sanity import Setting
+from pellucid.explain.words import to_words
 from pellucid.task import Batch, Example, Output, Task
 
 EACH = "each"  # the answer that asks about every predicted label, and the entry of an example that says which
@@ -209,7 +210,7 @@ def _heads(
         {
             "set": e.get("set", "input"),
             "id": e.get("id"),
-            "prediction": p,
+            "prediction": p.get("labels", p) if isinstance(p, Mapping) else p,
             "label": e.get("label", e.get("labels")),
             "answer": t,
             "score": s,
@@ -240,9 +241,9 @@ def _flow(task: Task, batch: Batch, answer: Tensor, methods: Mapping[str, Method
     if not question.flow:
         return None
     name, method = next(iter(methods.items()))
-    maps: dict[str, Attribution] = {}
+    told, at = {}, {}
     for site in question.flow:
         probe = probes.ask(task, batch, site, answer, score=question.score)
-        maps[site] = method(probe, known.statistics(site), question.seed)
+        told[site], at[site] = to_words(method(probe, known.statistics(site), question.seed).relevance, probe), probe.grid
     unit = question.options.get("iba.unit", "nats") if name == "iba" else ""
-    return Flow(name, unit, {site: a.relevance for site, a in maps.items()})
+    return Flow(name, unit, told, at)

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -24,12 +24,14 @@ class Flow:
     """One method at every site of a batch, from below to above.
 
     Args:
-        relevances: by site, `b n`.
+        told: by site and example, words and the relevance of each.
+        grids: of patches, by site.
     """
 
     method: str
     unit: str
-    relevances: Mapping[str, Tensor]
+    told: Mapping[str, Sequence[tuple[list[str], list[float]]]]
+    grids: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -56,16 +58,18 @@ class Findings:
 def records(found: Findings) -> list[Record]:
     """One record per example of the batch, in order."""
     words = {name: to_words(a.relevance, found.probe) for name, a in found.attributions.items()}
-    flows = {site: to_words(r, found.probe) for site, r in found.flow.relevances.items()} if found.flow else {}
-    rows = []
+    flow, rows = found.flow, []
+    flows = flow.told if flow else {}
     for i, head in enumerate(found.heads):
         told = next(iter((words or flows).values()))[i][0]
         row: Record = {**head, "words": told, "methods": {name: _method(found, name, words[name][i][1], i) for name in words}}
         if found.probe.pictures is not None:
             row["picture"] = {"src": encoded(found.probe.pictures[i]), "grid": list(found.probe.grid)}
-        if found.flow:
+        if flow:
             maps = [[short(v) for v in flows[site][i][1]] for site in flows]
-            row["flow"] = {"method": found.flow.method, "unit": found.flow.unit, "sites": list(flows), "relevance": maps}
+            row["flow"] = {"method": flow.method, "unit": flow.unit, "sites": list(flows), "relevance": maps}
+            if found.probe.pictures is not None:
+                row["flow"]["grids"] = [list(flow.grids[site]) for site in flows]
         rows.append(row)
     return rows
 

@@ -51,16 +51,17 @@ def of(check: str) -> Meaning:
     return CHECKS.get(check, UNKNOWN)
 
 
-def title(check: str) -> str:
+def title(check: str, things: str = "words") -> str:
     """Meaning and better side in one line, empty for an unknown check."""
     meaning = of(check)
-    return "; ".join(part for part in (meaning.about, SAID[meaning.better]) if part)
+    return "; ".join(part for part in (meaning.about.replace("words", things), SAID[meaning.better]) if part)
 
 
-def line(checks: Mapping[str, records.Number]) -> tuple[CheckView, ...]:
+def line(checks: Mapping[str, records.Number], things: str = "words") -> tuple[CheckView, ...]:
     """The checks of one explanation, with two significant digits."""
     return tuple(
-        CheckView(number.title(name), MARKS[of(name).better], number.significant(value, 2), title(name)) for name, value in checks.items()
+        CheckView(number.title(name), MARKS[of(name).better], number.significant(value, 2), title(name, things))
+        for name, value in checks.items()
     )
 
 

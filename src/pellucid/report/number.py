@@ -114,7 +114,7 @@ def unit_of(metric: str, values: Iterable[float | None]) -> Unit:
     return Unit(1.0, 1 if any(abs(v) >= 100 for v in found) else 3)
 
 
-SPELLED = {"lr": "learning rate"} | {
+SPELLED = {"lr": "learning rate", "gradcam": "Grad-CAM"} | {
     w.lower(): w for w in ("F1", "AUC", "AUROC", "AUPR", "MSE", "RMSE", "MAE", "ECE", "IBA", "LIME", "SHAP", "Pearson", "Spearman")
 }
 

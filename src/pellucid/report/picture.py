@@ -4,96 +4,24 @@ import io
 import math
 import pathlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from PIL import Image, ImageDraw
+from PIL import Image
 
-from pellucid.report import heat, letters, meanings, number, read, records, whole, words
+from pellucid.report import heat, letters, meanings, number, photos, read, records, whole, words
+from pellucid.report.sheet import DARK, LIGHT, MARGIN, SCALE, SMALL, TEXT, TITLE, WIDTH, Box, Letters, Sheet, paint
 
-Colour = tuple[int, int, int]
-WIDTH, MARGIN = 760, 28
 TALLEST = 8000  # where no further example is begun: a picture is to be looked at, and a page holds the rest
-SCALE = 2  # pixels per unit: sharp on screens and in print
-TEXT, SMALL, TITLE = 17, 12, 19
 TILE, NARROWEST, WORD_ROOM = 18.0, 14.0, 96.0
 
 
-@dataclass(frozen=True)
-class Palette:
-    """The page's colours; `dim` takes from the strength of coloured grounds."""
-
-    card: Colour
-    ink: Colour
-    muted: Colour
-    rule: Colour
-    pos: Colour
-    neg: Colour
-    good: Colour
-    bad: Colour
-    dim: float
-
-    def ground(self, sign: str, alpha: float) -> Colour:
-        """The colour of a tile or of the ground of a word."""
-        strength = alpha * self.dim if sign else 0.0
-        over = self.neg if sign == "neg" else self.pos
-        red, green, blue = (round(c + strength * (o - c)) for c, o in zip(self.card, over, strict=True))
-        return red, green, blue
-
-
-LIGHT = Palette(
-    (255, 255, 255), (28, 31, 36), (90, 96, 105), (223, 223, 216), (40, 128, 214), (236, 122, 38), (20, 112, 63), (169, 42, 28), 1.0
-)
-DARK = Palette(
-    (27, 30, 36), (233, 231, 226), (160, 167, 177), (49, 54, 63), (62, 146, 236), (226, 112, 34), (98, 201, 143), (255, 148, 133), 0.78
-)
-
-
-@dataclass(frozen=True)
-class Box:
-    """A rectangle, in units."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-    fill: Colour
-    radius: float = 0.0
-    outline: Colour | None = None
-
-
-@dataclass(frozen=True)
-class Letters:
-    """A line of text from the left end of its baseline, or turned, from its left upper corner."""
-
-    x: float
-    y: float
-    text: str
-    size: int
-    colour: Colour
-    turned: bool = False
-
-
-@dataclass
-class Sheet:
-    """What is drawn so far, and how far down it reaches."""
-
-    palette: Palette
-    y: float = float(MARGIN)
-    marks: list[Box | Letters] = field(default_factory=list)
-
-    def text(self, x: float, text: str, size: int, colour: Colour) -> float:
-        """Adds a line at the present height; gives the place after it."""
-        text = letters.clean(text)
-        self.marks.append(Letters(x, self.y, text, size, colour))
-        return x + letters.width(text, size)
-
-
-def draw(found: dict[str, Any], dark: bool = False) -> Image.Image:
+def draw(found: dict[str, Any], dark: bool = False, smooth: bool = False) -> Image.Image:
     """The picture of explained examples, as many as it is sensible to look at, two pixels per unit.
 
     Args:
         found: what results/explanations.json holds.
+        smooth: colours over a picture go over into each other; else every patch is one colour.
     Raises:
         BadData: it holds something else.
     """
@@ -106,14 +34,14 @@ def draw(found: dict[str, Any], dark: bool = False) -> Image.Image:
             sheet.y += 26
             sheet.text(MARGIN, f"{len(view.examples) - done} more in the page and the JSON", SMALL, sheet.palette.muted)
             break
-        _example(sheet, example)
+        _example(sheet, example, smooth)
     return paint(sheet)
 
 
-def png(found: dict[str, Any], dark: bool = False) -> bytes:
+def png(found: dict[str, Any], dark: bool = False, smooth: bool = False) -> bytes:
     """The picture as the bytes of a PNG file."""
     into = io.BytesIO()
-    draw(found, dark).save(into, "PNG", dpi=(96 * SCALE, 96 * SCALE))
+    draw(found, dark, smooth).save(into, "PNG", dpi=(96 * SCALE, 96 * SCALE))
     return into.getvalue()
 
 
@@ -125,23 +53,6 @@ def write(found: dict[str, Any], path: pathlib.Path, dark: bool = False) -> path
         BadUsage: the file cannot be written.
     """
     return whole.write(path, png(found, dark))
-
-
-def paint(sheet: Sheet) -> Image.Image:
-    """The sheet in pixels."""
-    image = Image.new("RGB", (WIDTH * SCALE, round((sheet.y + MARGIN) * SCALE)), sheet.palette.card)
-    pen = ImageDraw.Draw(image)
-    for mark in sheet.marks:
-        at = (mark.x * SCALE, mark.y * SCALE)
-        if isinstance(mark, Box):
-            if mark.width <= 0:  # the underline of an empty word
-                continue
-            corners = (*at, at[0] + mark.width * SCALE - 1, at[1] + mark.height * SCALE - 1)
-            pen.rounded_rectangle(corners, mark.radius * SCALE, mark.fill, mark.outline)
-        else:
-            put = letters.put_turned if mark.turned else letters.put
-            put(image, at, mark.text, mark.size * SCALE, mark.colour)
-    return image
 
 
 # ---- lines -----------------------------------------------------------------------------------------------------------
@@ -177,14 +88,16 @@ def _head(sheet: Sheet, view: words.ExplainedView) -> None:
         sheet.marks.append(Box(x, sheet.y - 11, 26, 14, ground, 0, palette.rule))
         x += 26
     x = sheet.text(x + 8, "for the answer", SMALL, palette.muted)
-    sheet.text(x + 18, "the strongest word of a line is fullest; underlined: against", SMALL, palette.muted)
-    if any(method.checks for example in view.examples for method in example.methods):
+    words_told = "the strongest word of a line is fullest; underlined: against"
+    told = "the strongest patch of a map is fullest; outlined: the strongest" if view.of_pictures else words_told
+    sheet.text(x + 18, told, SMALL, palette.muted)
+    if view.checks:
         sheet.y += 21
         sheet.text(MARGIN, "checks: ↑ larger is better, ↓ smaller is better, →0 nearer to 0 is better", SMALL, palette.muted)
     sheet.y += 6
 
 
-def _example(sheet: Sheet, example: words.ExampleView) -> None:
+def _example(sheet: Sheet, example: words.ExampleView, smooth: bool = False) -> None:
     palette = sheet.palette
     sheet.y += 12
     sheet.marks.append(Box(MARGIN, sheet.y, WIDTH - 2 * MARGIN, 1, palette.rule))
@@ -203,6 +116,8 @@ def _example(sheet: Sheet, example: words.ExampleView) -> None:
         x = sheet.text(x, text, size, colour) + 14
         if x > WIDTH - 2 * MARGIN - 80:
             x, sheet.y = float(MARGIN), sheet.y + 20
+    if example.photo:
+        photos.draw(sheet, example.photo, smooth)
     for method in example.methods:
         _method(sheet, method)
     for picture in (example.side_by_side, example.flow):

@@ -155,8 +155,17 @@ class Relevance(TypedDict):
     checks: NotRequired[dict[str, Number] | None]
 
 
+class Picture(TypedDict):
+    """A picture as a data URI, where it was kept, and the rows and columns of patches over which relevance is told."""
+
+    src: NotRequired[str]
+    grid: list[int]
+
+
 class Flow(TypedDict):
-    """Relevance of each word at each site, from below to above, by one method in one unit."""
+    """Relevance of each word at each site, from below to above, by one method in one unit; of patches, with each site's grid."""
+
+    grids: NotRequired[list[list[int]] | None]
 
     method: NotRequired[str]
     unit: NotRequired[str]
@@ -165,13 +174,14 @@ class Flow(TypedDict):
 
 
 class Explained(TypedDict):
-    """One explained example; `answer` is what was explained, where that is said."""
+    """One explained example; `answer` is what was explained, where that is said, and `words` name the patches of a `picture`."""
 
     set: NotRequired[str]
     id: str
     prediction: Any
     label: NotRequired[Any]
     answer: NotRequired[str | None]
+    picture: NotRequired[Picture | None]
     score: NotRequired[Number]
     words: list[str]
     methods: dict[str, Relevance]

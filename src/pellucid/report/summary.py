@@ -44,9 +44,10 @@ class SummaryView:
     methods: tuple[str, ...]
     pairs: tuple[tuple[str, tuple[Pair, ...]], ...]
     has_best: bool
+    things: str = "words"
 
 
-def view(found: records.Summary | None) -> SummaryView | None:
+def view(found: records.Summary | None, things: str = "words") -> SummaryView | None:
     """What the template draws; None where there is nothing to tell."""
     if not found:
         return None
@@ -54,7 +55,7 @@ def view(found: records.Summary | None) -> SummaryView | None:
     methods = list(dict.fromkeys([*checks, *times]))
     pairs = _pairs(found.get("agreement"))
     names = [n for n in dict.fromkeys(name for row in checks.values() for name in row) if n != "agreement" or not pairs]
-    columns = [Column(number.title(n), meanings.MARKS[meanings.of(n).better], meanings.title(n)) for n in names]
+    columns = [Column(number.title(n), meanings.MARKS[meanings.of(n).better], meanings.title(n, things)) for n in names]
     cells = [_check(name, [checks.get(m, {}).get(name) for m in methods], found["n"]) for name in names]
     if times:
         columns.append(Column("ms per example", meanings.MARKS["smaller"], "processor time of one explanation, without its checks"))
@@ -63,7 +64,9 @@ def view(found: records.Summary | None) -> SummaryView | None:
     if not columns and not pairs:
         return None
     best = any(cell.best for column in cells for cell in column)
-    return SummaryView(number.count(found["n"]), tuple(columns), rows if columns else (), tuple(name for name, _ in pairs), pairs, best)
+    return SummaryView(
+        number.count(found["n"]), tuple(columns), rows if columns else (), tuple(name for name, _ in pairs), pairs, best, things
+    )
 
 
 def _check(name: str, found: Sequence[records.Checked | None], n: int) -> list[Cell]:

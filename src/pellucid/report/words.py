@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pellucid.errors import BadData
-from pellucid.report import chart, heat, meanings, number, records, summary
+from pellucid.report import chart, heat, maps, meanings, number, records, summary
 
 STRONGEST = 0.72  # opacity at the largest relevance
 FAINTEST, LINED = 0.06, 0.2  # shares of it from which a word is coloured, and underlined where against
@@ -41,11 +41,37 @@ class MethodView:
     area: str
     random_area: str
     checks: tuple[meanings.CheckView, ...] = ()
+    map: maps.Map | None = None
+
+
+@dataclass(frozen=True)
+class Column:
+    """One map of a picture under its title, a method's or a label's name; `facts` says more of it."""
+
+    title: str
+    facts: str
+    method: MethodView
+
+
+@dataclass(frozen=True)
+class PhotoView:
+    """A picture and its maps in rows; a row has a name where columns are labels.
+
+    Args:
+        coarse: its pixels are few and shown as they are.
+        flow: maps of one method at each site, from below to above.
+    """
+
+    source: str
+    coarse: bool
+    rows: tuple[tuple[str, tuple[Column, ...]], ...]
+    flow: tuple[tuple[str, maps.Map], ...] = ()
+    flow_title: str = ""
 
 
 @dataclass(frozen=True)
 class ExampleView:
-    """One explained example."""
+    """One explained example; of a picture, all that was asked about it."""
 
     set: str
     id: str
@@ -57,6 +83,7 @@ class ExampleView:
     answer: str = ""
     side_by_side: heat.Heat | None = None
     flow: heat.Heat | None = None
+    photo: PhotoView | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +99,7 @@ class ExplainedView:
     passes: str
     summary: summary.SummaryView | None
     checks: tuple[tuple[str, str], ...]
+    of_pictures: bool = False
 
 
 def coloured(words: Sequence[str], relevance: Sequence[float | None]) -> tuple[Word, ...]:
@@ -115,11 +143,12 @@ def view(explanations: records.Explanations, source: str) -> ExplainedView:
     Raises:
         BadData: a relevance that does not fit its words; the message names source, example and method.
     """
-    examples = []
-    unit = explanations.get("score_unit", "")
-    for i, example in enumerate(explanations["examples"]):
-        examples.append(_example(example, f"example-{i + 1}", unit, source))
+    unit, examples = explanations.get("score_unit", ""), []
+    for i, group in enumerate(_groups(explanations["examples"])):
+        examples.append(_example(group, f"example-{i + 1}", unit, source))
     methods = [m for e in explanations["examples"] for m in e["methods"].values()]
+    of_pictures = bool(examples) and all(example.photo for example in examples)
+    things = "patches" if of_pictures else "words"
     together = explanations.get("summary")
     overall = together.get("checks", {}).values() if together else ()
     names = dict.fromkeys(name for checks in (*overall, *(m.get("checks") or {} for m in methods)) for name in checks)
@@ -129,35 +158,95 @@ def view(explanations: records.Explanations, source: str) -> ExplainedView:
         tuple(examples),
         any(m.get("degradation") for m in methods),
         any(m.get("gap") is not None for m in methods),
-        _shown(len(examples), explanations.get("num", 0)),
+        _shown(len(explanations["examples"]), explanations.get("num", 0), len(examples)),
         explanations.get("passes", ""),
-        summary.view(together),
-        tuple((number.title(name), meanings.title(name)) for name in names if meanings.title(name)),
+        summary.view(together, things),
+        tuple((number.title(name), meanings.title(name, things)) for name in names if meanings.title(name)),
+        of_pictures,
     )
 
 
-def _shown(here: int, num: int) -> str:
-    """`2 explained examples`, `100 of 1,000 explained examples`."""
+def _groups(examples: Sequence[records.Explained]) -> list[list[records.Explained]]:
+    """Examples, those next to each other that are about one picture together."""
+    found: list[list[records.Explained]] = []
+    for example in examples:
+        last = found[-1][0] if found else None
+        alike = last is not None and (last.get("set"), last["id"]) == (example.get("set"), example["id"])
+        if last is not None and alike and example.get("picture") and list(last["methods"]) == list(example["methods"]):
+            found[-1].append(example)
+        else:
+            found.append([example])
+    return found
+
+
+def _shown(here: int, num: int, groups: int) -> str:
+    """`2 explained examples`, `100 of 1,000 explained examples`, `5 explanations of 3 pictures`."""
+    if groups < here:
+        told = f"{number.count(here)} explanations of {number.count(groups)} picture{'s' if groups != 1 else ''}"
+        return told + (f", {number.count(num)} in all" if num > here else "")
     count = f"{number.count(here)} of {number.count(num)}" if num > here else number.count(here)
     return f"{count} explained example{'s' if max(here, num) != 1 else ''}"
 
 
-def _example(example: records.Explained, ident: str, unit: str, source: str) -> ExampleView:
+def _example(group: Sequence[records.Explained], ident: str, unit: str, source: str) -> ExampleView:
+    example = group[0]
     prediction, label, answer = example["prediction"], example.get("label"), example.get("answer")
     exact = isinstance(prediction, str) and label is not None
-    found = example.get("flow")
+    found, photo = example.get("flow"), _photo(group, ident, unit, source)
     return ExampleView(
         example.get("set", ""),
         example["id"],
         _value(prediction),
         "" if label is None else _value(label),
         prediction == label if exact else None,
-        _score(example.get("score"), unit),
-        tuple(_method(name, m, example, f"{ident}-{k + 1}", source) for k, (name, m) in enumerate(example["methods"].items())),
-        "" if answer is None or answer in (str(prediction), _value(prediction)) else answer,
-        heat.side_by_side(example["methods"], example["words"]),
-        heat.flow(found, example["words"], f"{source}: example {example['id']!r}") if found else None,
+        "" if len(group) > 1 else _score(example.get("score"), unit),
+        ()
+        if photo
+        else tuple(_method(name, m, example, f"{ident}-{k + 1}", source) for k, (name, m) in enumerate(example["methods"].items())),
+        "" if len(group) > 1 or answer is None or answer in (str(prediction), _value(prediction)) else answer,
+        None if photo else heat.side_by_side(example["methods"], example["words"]),
+        None if photo or not found else heat.flow(found, example["words"], f"{source}: example {example['id']!r}"),
+        photo,
     )
+
+
+def _photo(group: Sequence[records.Explained], ident: str, unit: str, source: str) -> PhotoView | None:
+    """The maps of one picture: of one answer a row of methods; of several a row for each method, its columns the answers."""
+    picture = group[0].get("picture")
+    if not picture:
+        return None
+    where = f"{source}: example {group[0]['id']!r}"
+    told = [_value(e["answer"]) if e.get("answer") is not None else "the likeliest" for e in group]
+    rows = []
+    for k, name in enumerate(group[0]["methods"]):
+        columns = []
+        for j, (example, answer) in enumerate(zip(group, told, strict=True)):
+            method = _method(name, example["methods"][name], example, f"{ident}-{k + 1}-{j + 1}", source)
+            several = len(group) > 1
+            columns.append(Column(answer if several else method.name, _score(example.get("score"), unit) if several else "", method))
+        rows.append((number.title(name), tuple(columns)))
+    if len(group) == 1:
+        rows = [("", tuple(column for _, columns in rows for column in columns))]
+    flow, title = _flow(group[0], where)
+    seen = maps.checked(picture, where)[0]
+    return PhotoView(seen, maps.coarse(seen), tuple(rows), flow, title + (f" of {told[0]}" if title and len(group) > 1 else ""))
+
+
+def _flow(example: records.Explained, where: str) -> tuple[tuple[tuple[str, maps.Map], ...], str]:
+    """The maps of one method at each site, and what they are."""
+    found, picture = example.get("flow"), example.get("picture")
+    if not found or not picture or not found.get("grids"):
+        return (), ""
+    grids = found["grids"] or []
+    if not len(grids) == len(found["sites"]) == len(found["relevance"]):
+        raise BadData(
+            f"{where}: flow has {len(found['sites'])} sites, {len(grids)} grids and {len(found['relevance'])} rows; explain it again"
+        )
+    drawn = []
+    for site, grid, row in zip(found["sites"], grids, found["relevance"], strict=True):
+        names = [f"{i // grid[-1]},{i % grid[-1]}" for i in range(len(row))] if grid and grid[-1] else []
+        drawn.append((site, maps.view({**picture, "grid": grid}, site, names, row, where)))
+    return tuple(drawn), f"Information flow ({number.title(found.get('method', ''))})"
 
 
 def _method(name: str, method: records.Relevance, example: records.Explained, ident: str, source: str) -> MethodView:
@@ -166,12 +255,12 @@ def _method(name: str, method: records.Relevance, example: records.Explained, id
         marked = coloured(words, relevance)
     except ValueError as error:
         raise BadData(f"{source}: example {example['id']!r}, method {name!r}: {error}; explain it again") from None
-    found = method.get("degradation")
-    gap = method.get("gap")
+    found, gap, picture = method.get("degradation"), method.get("gap"), example.get("picture")
+    title, where = number.title(name), f"{source}: example {example['id']!r}, method {name!r}"
     return MethodView(
         number.title(name),
         any(r is not None and r < 0 for r in relevance),
-        marked,
+        () if picture else marked,
         _tops(words, relevance, 1),
         _tops(words, relevance, -1),
         "" if gap is None else number.percent(gap),
@@ -179,16 +268,17 @@ def _method(name: str, method: records.Relevance, example: records.Explained, id
         _curve(found, f"Degradation, {number.title(name)}", ident) if found else None,
         number.fixed(found["area"]) if found else "",
         number.fixed(found.get("random_area")) if found and found.get("random_area") is not None else "",
-        meanings.line(method.get("checks") or {}),
+        meanings.line(method.get("checks") or {}, "patches" if picture else "words"),
+        maps.view(picture, title, words, relevance, where) if picture else None,
     )
 
 
 def _curve(found: records.Degradation, title: str, ident: str) -> chart.Plot:
     orders = {"random": found["random"], "least": found["least_first"], "most": found["most_first"]}
     known = [v for values in orders.values() for v in values if v is not None]
-    axes = (chart.unit_axis("share of words removed"), chart.axis("score", known))
+    axes = (chart.unit_axis("share removed"), chart.axis("score", known))
     series = [chart.Series(name, _points(found["fractions"], values), name) for name, values in orders.items()]
-    desc = f"Score as words are removed. Area between least first and most first: {number.fixed(found['area'])}."
+    desc = f"Score as more is removed. Area between least first and most first: {number.fixed(found['area'])}."
     return chart.plot(ident, title, desc, axes, series, chart.SMALL)
 
 
@@ -197,6 +287,8 @@ def _points(xs: Sequence[float], ys: Sequence[float | None]) -> list[chart.Point
 
 
 def _value(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_value, value)) or "none"
     return number.significant(value) if isinstance(value, float) else str(value)
 
 

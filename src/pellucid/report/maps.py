@@ -1,0 +1,139 @@
+"""Explained pictures: relevance over the picture by patches, methods or labels side by side."""
+
+import base64
+import io
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from PIL import Image
+
+from pellucid.errors import BadData
+from pellucid.report import colour, number, records
+
+SOURCE = re.compile(r"data:image/(png|jpeg);base64,[A-Za-z0-9+/]+={0,2}")
+COARSE = 64  # pixels of the longer side
+MARKED = 3  # strongest patches that are outlined
+MOST_PIXELS = 2048  # of a side; records hold far smaller ones
+FAINT = 0.3  # share of the strongest from which a patch is outlined
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A patch among the strongest: its place from the left upper corner, in patches."""
+
+    row: int
+    column: int
+    title: str
+
+
+@dataclass(frozen=True)
+class Map:
+    """Relevance over a picture.
+
+    Args:
+        source: the picture as a data URI; empty where it was not kept.
+        shares: relevance as shares of the largest, by patch.
+        light: the relevance alone, one pixel per patch, as a data URI, to be drawn over a faded picture; `dark` for dark pages.
+        spots: strongest first.
+        spoken: what a reader who cannot see the map should know.
+    """
+
+    source: str
+    shares: Float[np.ndarray, "h w"]
+    light: str
+    dark: str
+    spots: tuple[Spot, ...]
+    spoken: str
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns."""
+        rows, columns = self.shares.shape
+        return rows, columns
+
+
+def view(found: records.Picture, name: str, words: Sequence[str], relevance: Sequence[records.Number], where: str) -> Map:
+    """What is drawn of one relevance.
+
+    Raises:
+        BadData: numbers that do not fit the grid, or a picture that is none; the message begins with `where`.
+    """
+    source, (rows, columns) = checked(found, where)
+    if len(relevance) != rows * columns:
+        raise BadData(f"{where}: {len(relevance)} numbers for {rows} x {columns} patches; explain it again")
+    known = np.array([r if r is not None and math.isfinite(r) else 0.0 for r in relevance]).reshape(rows, columns)
+    largest = float(np.abs(known).max()) or 1.0
+    spots = tuple(_spots(known, largest, words))
+    spoken = f"Relevance by {name} over {rows} x {columns} patches." + (
+        f" Strongest: {', '.join(s.title for s in spots)}." if spots else ""
+    )
+    return Map(source, known / largest, _layer(known / largest, False), _layer(known / largest, True), spots, spoken)
+
+
+def checked(found: records.Picture, where: str) -> tuple[str, tuple[int, int]]:
+    """The picture's data URI, perhaps empty, and its grid.
+
+    Raises:
+        BadData: either is none.
+    """
+    source, grid = found.get("src", ""), found["grid"]
+    if source and not SOURCE.fullmatch(source):
+        raise BadData(f"{where}: its picture is no PNG or JPEG as base64 data; explain it again")
+    if len(grid) != 2 or min(grid) < 1:
+        raise BadData(f"{where}: its grid is {grid}, not rows and columns; explain it again")
+    return source, (grid[0], grid[1])
+
+
+def _spots(known: Float[np.ndarray, "h w"], largest: float, words: Sequence[str]) -> list[Spot]:
+    order = np.argsort(-np.abs(known), axis=None, kind="stable")[:MARKED].tolist()
+    strong = [i for i in order if abs(known.flat[i]) >= FAINT * largest]
+    wide = known.shape[1]
+    return [Spot(i // wide, i % wide, f"{words[i]} {number.significant(float(known.flat[i]), 2)}") for i in strong]
+
+
+def _layer(shares: Float[np.ndarray, "h w"], dark: bool) -> str:
+    into = io.BytesIO()
+    Image.fromarray(colour.over(shares, dark)).save(into, "PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(into.getvalue()).decode()}"
+
+
+def picture_of(source: str, grid: tuple[int, int], side: int) -> Image.Image:
+    """The picture in pixels, its longer side as told; of a source that was not kept, or is broken, a grey ground."""
+    rows, columns = grid
+    image = _opened(source) if source else None
+    wide, high = image.size if image else (columns, rows)
+    size = (max(1, round(side * wide / max(wide, high))), max(1, round(side * high / max(wide, high))))
+    kind = Image.Resampling.NEAREST if max(wide, high) <= COARSE else Image.Resampling.BICUBIC
+    return image.resize(size, kind) if image else Image.new("RGB", size, (150, 150, 150))
+
+
+def coarse(source: str) -> bool:
+    """Whether a picture has so few pixels that they are shown as squares."""
+    image = _opened(source) if source else None
+    return image is not None and max(image.size) <= COARSE
+
+
+def _opened(source: str) -> Image.Image | None:
+    try:
+        image = Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2])))
+        return image.convert("RGB") if max(image.size) <= MOST_PIXELS else None
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return None
+
+
+def drawn(found: Map, side: int, dark: bool = False, smooth: bool = False) -> Image.Image:
+    """The map in pixels: colours over the faded picture.
+
+    Args:
+        side: of the longer side, in pixels.
+        smooth: between the patches' middles colours go over into each other; else every patch is one colour.
+    """
+    ground = colour.faded(np.asarray(picture_of(found.source, found.grid, side)), dark)
+    kind = Image.Resampling.BILINEAR if smooth else Image.Resampling.NEAREST
+    shares = Image.fromarray(found.shares.astype(np.float32)).resize((ground.shape[1], ground.shape[0]), kind)
+    layer = Image.fromarray(colour.over(np.asarray(shares, dtype=np.float64), dark))
+    return Image.alpha_composite(Image.fromarray(ground).convert("RGBA"), layer).convert("RGB")

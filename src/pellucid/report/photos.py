@@ -1,0 +1,92 @@
+"""Explained pictures in the PNG: a row of maps over the picture, what each finds strongest and how it fares."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from PIL import Image
+
+from pellucid.report import letters, maps, words
+from pellucid.report.sheet import MARGIN, SCALE, SMALL, WIDTH, Box, Photo, Sheet
+
+SIDE, GAP = 162, 18  # of a map, and between two
+LINE = 16.0
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """A picture under its title.
+
+    Args:
+        facts: lines below it.
+        checks: names and numbers below them.
+    """
+
+    title: str
+    image: Image.Image
+    found: maps.Map | None = None
+    facts: tuple[str, ...] = ()
+    checks: tuple[tuple[str, str], ...] = ()
+
+
+def draw(sheet: Sheet, found: words.PhotoView, smooth: bool) -> None:
+    """Adds the picture and its maps below what is there."""
+    dark = sheet.palette.dim < 1
+    for i, (name, columns) in enumerate(found.rows):
+        _title(sheet, name)
+        cells = [_mapped(column, dark, smooth) for column in columns]
+        if found.source and not i:
+            cells.insert(0, _Cell("the picture", maps.picture_of(found.source, (1, 1), SIDE * SCALE)))
+        _row(sheet, cells)
+    if found.flow:
+        _title(sheet, found.flow_title)
+        _row(sheet, [_Cell(site, maps.drawn(one, SIDE * SCALE, dark, smooth), one) for site, one in found.flow])
+
+
+def _title(sheet: Sheet, text: str) -> None:
+    if text:
+        sheet.y += 26
+        sheet.text(MARGIN, text, SMALL, sheet.palette.muted)
+
+
+def _mapped(column: words.Column, dark: bool, smooth: bool) -> _Cell:
+    method, found = column.method, column.method.map
+    assert found is not None, "a picture's methods have maps"
+    strongest = ", ".join(" ".join(pair) for pair in (*method.most_for, *method.most_against)[:2])
+    beside = f", random {method.random_area}" if method.random_area else ""
+    area = f"area {method.area}{beside}" if method.curve else ""
+    checks = tuple((f"{check.name}{check.mark}", check.value) for check in method.checks)
+    title = f"{column.title} {column.facts}".strip()
+    return _Cell(title, maps.drawn(found, SIDE * SCALE, dark, smooth), found, tuple(t for t in (strongest, area) if t), checks)
+
+
+def _row(sheet: Sheet, cells: Sequence[_Cell]) -> None:
+    """As many cells to a line as it has room for."""
+    across = int((WIDTH - 2 * MARGIN + GAP) // (SIDE + GAP))
+    for first in range(0, len(cells), across):
+        top, ends = sheet.y + 24, []
+        for k, cell in enumerate(cells[first : first + across]):
+            sheet.y = top
+            _cell(sheet, cell, float(MARGIN + k * (SIDE + GAP)))
+            ends.append(sheet.y)
+        sheet.y = max(ends)
+
+
+def _cell(sheet: Sheet, cell: _Cell, x: float) -> None:
+    palette, (wide, high) = sheet.palette, (side / SCALE for side in cell.image.size)
+    sheet.text(x, letters.fitting(letters.clean(cell.title), SMALL, SIDE), SMALL, palette.ink)
+    sheet.y += 7
+    sheet.marks.append(Photo(x, sheet.y, cell.image))
+    if cell.found is not None:
+        rows, columns = cell.found.grid
+        for spot in cell.found.spots:
+            place = (x + spot.column * wide / columns, sheet.y + spot.row * high / rows)
+            sheet.marks.append(Box(*place, wide / columns, high / rows, None, 0, palette.ink))
+    sheet.y += high
+    for text in cell.facts:
+        sheet.y += LINE
+        sheet.text(x, letters.fitting(letters.clean(text), SMALL, SIDE), SMALL, palette.muted)
+    for name, value in cell.checks:
+        sheet.y += LINE
+        value = letters.clean(value)
+        sheet.text(x, letters.clean(name), SMALL, palette.muted)
+        sheet.text(x + SIDE - letters.width(value, SMALL), value, SMALL, palette.ink)
