@@ -146,6 +146,12 @@ def test_a_model_that_a_graph_cannot_say_is_one_line(tmp_path):
     assert "\n" not in str(caught.value) and not list((tmp_path / "run/export").iterdir())
 
 
+def test_the_length_of_texts_is_free_even_where_all_compared_are_equally_long():
+    tensors = [torch.zeros(1, 7), torch.zeros(4, 7)]
+    assert trace.free("tokens", tensors, along=True) == {0: "batch", 1: "length"}
+    assert trace.free("point", tensors, along=False) == {0: "batch"}
+
+
 def test_what_was_never_read_is_no_input_and_what_is_no_tensor_is_refused(texts):
     class Reads(torch.nn.Module):
         def forward(self, batch):
