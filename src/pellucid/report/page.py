@@ -6,7 +6,7 @@ from typing import Any
 
 import jinja2
 
-from pellucid.report import confidence, headline, read, records, sections, whole, words
+from pellucid.report import confidence, headline, read, records, sections, spoiled, whole, words
 
 
 def write(run: pathlib.Path) -> pathlib.Path:
@@ -22,6 +22,7 @@ def write(run: pathlib.Path) -> pathlib.Path:
 
 def render(run: read.Run, explanations_source: str = "explanations.json") -> str:
     """The page of a run, as text."""
+    copies, run = spoiled.view(run), spoiled.without_copies(run)
     return _page(
         "report.html",
         headline=headline.verdict(run),
@@ -29,6 +30,7 @@ def render(run: read.Run, explanations_source: str = "explanations.json") -> str
         setting=sections.setting(run),
         learning=sections.learning(run),
         shift=sections.shifted(run),
+        spoiled=copies,
         compare=sections.compared(run),
         reliability=confidence.reliability(run),
         detection=confidence.detection(run),

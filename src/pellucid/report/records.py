@@ -78,11 +78,33 @@ class ShiftedSet(TypedDict):
     calibration: NotRequired[Calibration | None]
 
 
+class Spoiled(TypedDict):
+    """One kind of corruption: the first metric by severity, and its error as a share of the baseline's."""
+
+    values: dict[str, Number]
+    mean: Number
+    error: NotRequired[Number]
+
+
+class Corruption(TypedDict):
+    """What corrupted copies of home cost."""
+
+    metric: str
+    clean: Number
+    kinds: dict[str, Spoiled]
+    mean: Number
+    baseline: NotRequired[str | None]
+    mce: NotRequired[Number]
+    relative_mce: NotRequired[Number]
+    complete: NotRequired[bool]
+
+
 class Shift(TypedDict):
     """results/shift.json."""
 
     home: str
     sets: dict[str, ShiftedSet]
+    corruption: NotRequired[Corruption | None]
 
 
 class Detector(TypedDict):

@@ -1,0 +1,54 @@
+"""The table of corruptions in a run's page."""
+
+import json
+
+import pytest
+import report_run
+
+from pellucid.report import page, read, spoiled
+
+ROWS = {
+    "fog": {"values": {"1": 0.8, "2": 0.5}, "mean": 0.65, "error": 0.75},
+    "jpeg_compression": {"values": {"1": 0.6, "2": 0.3}, "mean": 0.45},
+}
+FOUND = {"metric": "top1", "clean": 0.9, "kinds": ROWS, "mean": 0.55, "baseline": "AlexNet", "mce": 0.75, "relative_mce": 1.5}
+
+
+@pytest.fixture
+def run(tmp_path):
+    return report_run.write_run(tmp_path / "run")
+
+
+def with_corruption(run, found):
+    path = run / "results" / "shift.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"corruption": found}))
+    return read.read(run)
+
+
+def test_kinds_by_severities_end_in_means_and_errors(run):
+    view = spoiled.view(with_corruption(run, FOUND))
+    assert view.columns == ("severity 1", "severity 2", "mean", "error / AlexNet")
+    assert view.rows[0] == ("fog", ("80.0%", "50.0%", "65.0%", "0.750"))
+    assert view.rows[1] == ("jpeg compression", ("60.0%", "30.0%", "45.0%", "n/a"))
+    assert view.rows[2] == ("mean", ("70.0%", "40.0%", "55.0%", "0.750"))
+    assert "AlexNet over the kinds and severities measured: 0.750 (relative 1.500)" in view.sentences[1]
+
+
+def test_without_a_baseline_there_is_no_column_of_errors(run):
+    view = spoiled.view(with_corruption(run, FOUND | {"baseline": None, "mce": None, "relative_mce": None}))
+    assert view.columns[-1] == "mean" and {len(cells) for _, cells in view.rows} == {3} and len(view.sentences) == 1
+
+
+def test_runs_that_were_not_corrupted_have_no_table(run):
+    assert spoiled.view(read.read(run)) is None
+    assert spoiled.view(with_corruption(run, None)) is None
+    assert "Corruptions" not in page.render(read.read(run))
+
+
+def test_corrupted_sets_are_told_in_the_table_of_corruptions_alone(run):
+    shift = json.loads((run / "results" / "shift.json").read_text())
+    home = shift["home"]
+    shift["sets"] |= {f"{home}/fog-{i}": shift["sets"][home] for i in range(40)}
+    (run / "results" / "shift.json").write_text(json.dumps(shift))
+    html = page.render(with_corruption(run, FOUND))
+    assert f"{home}/fog-" not in html and "jpeg compression" in html and "<h3>Corruptions</h3>" in html
