@@ -39,7 +39,7 @@ def write_card(run: pathlib.Path) -> pathlib.Path:
         "import pellucid",
         "",
         f'run = pellucid.from_pretrained("{run.name}")',
-        'run.predict(["a text"])',
+        f'run.predict(["{"cat.jpg" if "view" in recipe["task"] else "a text"}"])',
         "```",
         "",
         "## Limits",

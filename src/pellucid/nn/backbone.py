@@ -1,6 +1,7 @@
 """Networks of pictures: any of timm's, with the weights of a registry package, the hub or a file, every key of which has a place."""
 
 import difflib
+import logging
 import pathlib
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from pellucid.data import networks
 from pellucid.errors import BadData, BadUsage, UnsafeInput
 from pellucid.nn import tresnet
 
+log = logging.getLogger("pellucid")
 TINY = "resnet_tiny"
 _NAMED = (*networks.NETWORKS, TINY)
 # of timm's classes, by what their blocks give: rows of tokens without a prefix (a class token joins later, if at all), maps with
@@ -67,7 +69,11 @@ def backbone(name: str, num_classes: int, pretrained: str = "", **options: Unpac
     """
     model = _network(name, num_classes, options)
     stem = _small_stem(model, name) if options.get("small_stem") else ()
-    left = load_weights(model, *_weights(name, pretrained), stem) if pretrained else list(model.state_dict())
+    left = list(model.state_dict())
+    if pretrained:
+        tensors, source = _weights(name, pretrained)
+        left = load_weights(model, tensors, source, stem)
+        log.info("%s: weights of %s; %s", name, source, f"fresh are {', '.join(left)}" if left else "all in place")
     model.left_fresh = tuple(left)  # type: ignore[assignment]
     return model
 
