@@ -46,23 +46,30 @@ def say(line: str) -> None:
     print(line, file=sys.stderr)
 
 
+def normalising() -> Callable[[Tensor], Tensor]:
+    """What a task's network does with a batch before its first layer."""
+    from pellucid.nn.pictures import PictureNetwork
+
+    return PictureNetwork(torch.nn.Identity(), HALF, HALF).normalised
+
+
 def ours(size: int, crop: float) -> Pipeline:
     from pellucid.data import images
     from pellucid.data.views import TestView
 
-    view = TestView(size, crop)
-    return lambda files: images.pixels(images.stacked([images.test_image(file, view) for file in files]), HALF, HALF)
+    view, network = TestView(size, crop), normalising()
+    return lambda files: network(images.stacked([images.test_image(file, view) for file in files]))
 
 
 def our_training(rand_augment: str) -> Pipeline:
     from pellucid.data import augment, images
     from pellucid.data.views import TrainView
 
-    view = TrainView(rand_augment=rand_augment)
+    view, network = TrainView(rand_augment=rand_augment), normalising()
 
     def batch(files: list[str]) -> Tensor:
         views = [augment.train_image(file, view, 224, seed, file) for seed, file in enumerate(files)]
-        return images.pixels(images.stacked(views), HALF, HALF)
+        return network(images.stacked(views))
 
     return batch
 

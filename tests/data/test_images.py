@@ -9,7 +9,7 @@ from PIL import Image, ImageFile
 
 from pellucid.data import decode, images
 from pellucid.data.stored import Stored
-from pellucid.data.views import IMAGENET_MEAN, IMAGENET_STD, TestView
+from pellucid.data.views import TestView
 from pellucid.errors import BadData, UnsafeInput
 
 
@@ -82,31 +82,13 @@ def test_a_view_that_cannot_be_is_refused(view):
         images.test_image(photo(40, 40), view)
 
 
-# ---- from bytes to the numbers a network takes --------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("mean", "std"), [(IMAGENET_MEAN, IMAGENET_STD), ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)), ((0, 0, 0), (1, 1, 1))])
-@pytest.mark.parametrize("shape", [(2, 3, 5, 7), (1, 3, 1, 1), (3, 3, 8, 2)])
-def test_pixels_are_value_less_mean_over_deviation_per_channel(mean, std, shape):
-    batch = torch.randint(0, 256, shape, dtype=torch.uint8)
-    centre, spread = (torch.tensor(numbers, dtype=torch.float64)[None, :, None, None] for numbers in (mean, std))
-    expected = (batch.double() / 255 - centre) / spread
-    for laid in (batch, batch.contiguous(memory_format=torch.channels_last), batch.repeat(1, 1, 1, 2)[..., : shape[3]]):
-        found = images.pixels(laid, mean, std)
-        assert torch.allclose(found.double(), expected, rtol=0, atol=1e-6)
-        assert found.dtype == torch.float32 and found.is_contiguous(memory_format=torch.channels_last)
+# ---- batches ------------------------------------------------------------------------------------------------------
 
 
 def test_a_batch_holds_the_views_in_order_and_lies_channels_last():
     views = [images.test_image(photo(60 + 9 * i, 50), TestView(32)) for i in range(3)]
     batch = images.stacked(views)
     assert torch.equal(batch, torch.stack(views)) and batch.is_contiguous(memory_format=torch.channels_last)
-
-
-def test_changing_a_batch_of_floats_leaves_the_bytes():
-    batch = torch.full((1, 3, 4, 4), 255, dtype=torch.uint8)
-    images.pixels(batch, (0, 0, 0), (1, 1, 1)).zero_()
-    assert (batch == 255).all()
 
 
 # ---- looked at before training ------------------------------------------------------------------------------------

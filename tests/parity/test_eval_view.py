@@ -11,6 +11,7 @@ from timm.data import create_transform
 
 from pellucid.data import images, resize
 from pellucid.data.views import IMAGENET_MEAN, IMAGENET_STD, TestView
+from pellucid.nn.pixels import factors, pixels
 
 CASES = {"eval_224_0.95": (224, 0.95), "eval_160_0.95": (160, 0.95), "eval_224_0.875": (224, 0.875)}
 FITS = [(interpolation, crop) for interpolation in ("bicubic", "bilinear") for crop in (0.875, 0.95, 1.0)]
@@ -34,7 +35,7 @@ def picture(tmp_path_factory) -> str:
 
 
 def seen(source: str, view: TestView, fast: bool) -> torch.Tensor:
-    return images.pixels(images.stacked([images.test_image(source, view, fast=fast)]), view.mean, view.std)[0]
+    return pixels(images.stacked([images.test_image(source, view, fast=fast)]), *factors(view.mean, view.std))[0]
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -4,10 +4,9 @@ import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
 import torch
 from einops import rearrange
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
@@ -18,7 +17,7 @@ from pellucid.data.views import TestView
 from pellucid.errors import BadData, UnsafeInput
 from pellucid.task import Example
 
-__all__ = ["Source", "Stored", "check_images", "look", "max_pixels", "open_image", "pixels", "read_bytes", "stacked", "test_image"]
+__all__ = ["Source", "Stored", "check_images", "look", "max_pixels", "open_image", "read_bytes", "stacked", "test_image"]
 
 # a JPEG is decoded smaller only where at least so many times the wanted short side is left: at 2, values are on average 0.005 off a
 # full decoding (in units of the range -1 to 1; photographs of COCO at 96 pixels), at 1 three times that
@@ -60,23 +59,6 @@ def test_image(source: Source, view: TestView, where: str = "", fast: bool = Tru
 def stacked(images: Sequence[UInt8[Tensor, "3 h w"]]) -> UInt8[Tensor, "b 3 h w"]:
     """A batch of pictures, in memory as `b h w 3` (channels_last), to which test views are only copied."""
     return rearrange(torch.stack([rearrange(image, "c h w -> h w c") for image in images]), "b h w c -> b c h w")
-
-
-def pixels(images: UInt8[Tensor, "b 3 h w"], mean: Sequence[float], std: Sequence[float]) -> Float[Tensor, "b 3 h w"]:
-    """Values 0 to 255 as `(value / 255 - mean) / std`, in memory as `b h w 3` (channels_last)."""
-    b, _, h, w = images.shape
-    scale = torch.tensor([1 / (255 * s) for s in std])
-    shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)])
-    rows = rearrange(images.contiguous(memory_format=torch.channels_last), "b c h w -> b h (w c)")
-    # one row's worth of factors: torch is slow where it must repeat three numbers
-    scale, shift = (numbers.repeat(w).to(images.device) for numbers in (scale, shift))
-    if images.device.type != "cpu":
-        return rearrange(rows * scale + shift, "b h (w c) -> b c h w", c=3)
-    # numpy asks for large memory in large pages; in torch's small ones, handing it out takes five times as long as filling it
-    floats = torch.from_numpy(np.empty((b, h, w * 3), np.float32))
-    for target, row in zip(floats, rows, strict=True):  # one picture at a time stays in the cache
-        target.copy_(row).mul_(scale).add_(shift)
-    return rearrange(floats, "b h (w c) -> b c h w", c=3)
 
 
 def check_images(

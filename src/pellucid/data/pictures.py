@@ -5,13 +5,11 @@ import os
 import pathlib
 from collections.abc import Sequence
 
-import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from pellucid.data import augment
+from pellucid.data import augment, images
 from pellucid.data.corrupt.pictures import corrupt_images
-from pellucid.data.images import check_images, test_image
 from pellucid.data.views import TestView, TrainView
 from pellucid.task import Example
 
@@ -22,7 +20,7 @@ def test_pictures(examples: Sequence[Example], view: TestView) -> UInt8[Tensor, 
     Raises:
         BadData: a picture cannot be read; the message names it.
     """
-    pictures = torch.stack([test_image(e["image"], view, where(e)) for e in examples])
+    pictures = images.stacked([images.test_image(e["image"], view, where(e)) for e in examples])
     kinds: dict[tuple[str, int], list[int]] = {}
     for i, example in enumerate(examples):
         if corruption := example.get("corruption"):
@@ -35,7 +33,7 @@ def test_pictures(examples: Sequence[Example], view: TestView) -> UInt8[Tensor, 
 def train_pictures(examples: Sequence[Example], view: TrainView, size: int, seeds: Sequence[int]) -> Float[Tensor, "b 3 h w"]:
     """A random view of each example, drawn with its seed alone."""
     views = [augment.train_image(e["image"], view, view.size or size, s, where(e)) for e, s in zip(examples, seeds, strict=True)]
-    return torch.stack(views).float()
+    return images.stacked(views).float()
 
 
 def where(example: Example) -> str:
@@ -54,7 +52,7 @@ def readable(examples: Sequence[Example], source: str, check: str, broken: str) 
     """
     if check == "none":
         return examples
-    return check_images(examples, source, broken == "skip", min(16, os.cpu_count() or 1), check == "full")
+    return images.check_images(examples, source, broken == "skip", min(16, os.cpu_count() or 1), check == "full")
 
 
 def write_labels(labels: Sequence[str], folder: pathlib.Path) -> None:

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from typing import Protocol, cast, runtime_checkable
 
 import torch
-from einops import rearrange, repeat
+from einops import repeat
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from pellucid.data.views import IMAGENET_MEAN, IMAGENET_STD, TestView
 from pellucid.nn.backbone import backbone, blocks_of
+from pellucid.nn.pixels import factors, pixels
 from pellucid.task import Batch, Output, Site
 
 ABSENT = -1e4  # logit of a class that is not among those asked for: its probability is 0, and 0 times its logarithm is still 0
@@ -31,14 +32,12 @@ class PictureNetwork(nn.Module):
         self.net = net
         self.patch_of_token = patches_of_tokens(net)
         self.pixels = nn.Identity()  # where the normalised pixels can be read and replaced
-        scale = torch.tensor(std, dtype=torch.float32) * 255
-        self.register_buffer("scale", rearrange(1 / scale, "c -> c 1 1"), persistent=False)
-        self.register_buffer("shift", rearrange(-torch.tensor(mean, dtype=torch.float32) * 255 / scale, "c -> c 1 1"), persistent=False)
+        for name, value in zip(("scale", "shift"), factors(mean, std), strict=True):
+            self.register_buffer(name, value, persistent=False)
 
     def normalised(self, picture: Shaped[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
-        """The pictures as the network takes them, channels innermost in memory, which convolutions are fastest on."""
-        flat = picture.to(torch.float32, memory_format=torch.channels_last)
-        return flat * cast(Tensor, self.scale) + cast(Tensor, self.shift)
+        """The pictures as the network takes them."""
+        return pixels(picture, cast(Tensor, self.scale), cast(Tensor, self.shift))
 
     def extras(self, num: int) -> Batch:
         """What a batch of so many pictures needs beside them to be explained: `patch_of_token` (b n) of a transformer."""
