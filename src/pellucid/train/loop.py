@@ -167,7 +167,11 @@ class Trainer:
             if scaler is not None:
                 scaler.unscale_(self.inner)
             clip_units(self.task.model, optim.agc)
-        if optim.clip_norm is not None:
+        if optim.clip_norm is None:
+            return
+        if optim.agc is not None:  # already unscaled, which may be done once
+            torch.nn.utils.clip_grad_norm_(self.task.model.parameters(), optim.clip_norm)
+        else:
             self.fabric.clip_gradients(self.model, self.optimizer, max_norm=optim.clip_norm, error_if_nonfinite=False)
 
     def _refuse_nan(self, losses: dict[str, Tensor]) -> None:
