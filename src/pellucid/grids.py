@@ -85,13 +85,19 @@ def detection(found: Mapping[str, Any]) -> list[Table]:
 
 
 def explanation(console: Console, record: Mapping[str, Any], unit: str) -> None:
-    """One example: a line about it, then for each method its checks and the coloured words, then the layers."""
-    from pellucid.explain import render
+    """One example: a line about it, then for each method its checks and the coloured words, or its map, then the layers."""
+    from pellucid.explain import mosaic, render
 
-    told = f"{record['set']} {record['id']}: {record['prediction']} ({unit} {record['score']:.3f})"
-    asked = f", explained as {record['answer']}" if record["answer"] != record["prediction"] else ""
-    labelled = f", labelled {record['label']}" if record["label"] is not None else ""
-    console.print(told + labelled + asked, highlight=False, style="bold")
+    told = f"{record['set']} {record['id']}: {_named(record['prediction'])} ({unit} {record['score']:.3f})"
+    asked = f", explained as {record['answer']}" if record["answer"] not in (None, record["prediction"]) else ""
+    labelled = f", labelled {_named(record['label'])}" if record["label"] is not None else ""
+    console.print(told + labelled + asked, highlight=False, style="bold", markup=False)
+    if "picture" in record:
+        console.print(mosaic.maps(record, console.width))
+        console.print(render.legend([], []), "[dim]patches by row,column from the left upper corner[/dim]", highlight=False)
+        if "flow" in record:
+            console.print(mosaic.flow(record, console.width))
+        return
     for name, one in record["methods"].items():
         curve = one["degradation"]
         area = f"  area {curve['area']:+.3f}, at random {curve['random_area']:+.3f}" if curve else ""
@@ -104,3 +110,8 @@ def explanation(console: Console, record: Mapping[str, Any], unit: str) -> None:
         console.print("   ", render.legend(record["words"], next(iter(record["methods"].values()))["relevance"]))
     if "flow" in record:
         console.print(render.flow(record["words"], record["flow"], console.width))
+
+
+def _named(value: Any) -> str:
+    """A label, or several in a row."""
+    return (", ".join(map(str, value)) or "none") if isinstance(value, (list, tuple)) else str(value)

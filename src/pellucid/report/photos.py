@@ -8,7 +8,7 @@ from PIL import Image
 from pellucid.report import letters, maps, words
 from pellucid.report.sheet import MARGIN, SCALE, SMALL, WIDTH, Box, Photo, Sheet
 
-SIDE, GAP = 162, 18  # of a map, and between two
+SIDE, GAP = 126, 18  # of a map, and between two: five to a line
 LINE = 16.0
 
 
@@ -33,9 +33,9 @@ def draw(sheet: Sheet, found: words.PhotoView, smooth: bool) -> None:
     dark = sheet.palette.dim < 1
     for i, (name, columns) in enumerate(found.rows):
         _title(sheet, name)
-        cells = [_mapped(column, dark, smooth) for column in columns]
-        if found.source and not i:
-            cells.insert(0, _Cell("the picture", maps.picture_of(found.source, (1, 1), SIDE * SCALE)))
+        cells: list[_Cell | None] = [_mapped(column, dark, smooth) for column in columns]
+        if found.source:
+            cells.insert(0, None if i else _Cell("the picture", maps.picture_of(found.source, (1, 1), SIDE * SCALE)))
         _row(sheet, cells)
     if found.flow:
         _title(sheet, found.flow_title)
@@ -52,21 +52,21 @@ def _mapped(column: words.Column, dark: bool, smooth: bool) -> _Cell:
     method, found = column.method, column.method.map
     assert found is not None, "a picture's methods have maps"
     strongest = ", ".join(" ".join(pair) for pair in (*method.most_for, *method.most_against)[:2])
-    beside = f", random {method.random_area}" if method.random_area else ""
-    area = f"area {method.area}{beside}" if method.curve else ""
+    area = f"area {method.area}" if method.curve else ""
     checks = tuple((f"{check.name}{check.mark}", check.value) for check in method.checks)
     title = f"{column.title} {column.facts}".strip()
     return _Cell(title, maps.drawn(found, SIDE * SCALE, dark, smooth), found, tuple(t for t in (strongest, area) if t), checks)
 
 
-def _row(sheet: Sheet, cells: Sequence[_Cell]) -> None:
-    """As many cells to a line as it has room for."""
+def _row(sheet: Sheet, cells: Sequence[_Cell | None]) -> None:
+    """As many cells to a line as it has room for; None leaves a place free."""
     across = int((WIDTH - 2 * MARGIN + GAP) // (SIDE + GAP))
     for first in range(0, len(cells), across):
         top, ends = sheet.y + 24, []
         for k, cell in enumerate(cells[first : first + across]):
             sheet.y = top
-            _cell(sheet, cell, float(MARGIN + k * (SIDE + GAP)))
+            if cell is not None:
+                _cell(sheet, cell, float(MARGIN + k * (SIDE + GAP)))
             ends.append(sheet.y)
         sheet.y = max(ends)
 
@@ -88,5 +88,6 @@ def _cell(sheet: Sheet, cell: _Cell, x: float) -> None:
     for name, value in cell.checks:
         sheet.y += LINE
         value = letters.clean(value)
-        sheet.text(x, letters.clean(name), SMALL, palette.muted)
+        room = SIDE - letters.width(value, SMALL) - 4
+        sheet.text(x, letters.fitting(letters.clean(name), SMALL, room), SMALL, palette.muted)
         sheet.text(x + SIDE - letters.width(value, SMALL), value, SMALL, palette.ink)

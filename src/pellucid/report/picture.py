@@ -89,7 +89,7 @@ def _head(sheet: Sheet, view: words.ExplainedView) -> None:
         x += 26
     x = sheet.text(x + 8, "for the answer", SMALL, palette.muted)
     words_told = "the strongest word of a line is fullest; underlined: against"
-    told = "the strongest patch of a map is fullest; outlined: the strongest" if view.of_pictures else words_told
+    told = "the strongest patch of a map is fullest, and outlined" if view.of_pictures else words_told
     sheet.text(x + 18, told, SMALL, palette.muted)
     if view.checks:
         sheet.y += 21
