@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import pickle
+import shutil
 
 import pytest
 
@@ -77,6 +78,21 @@ def test_the_other_verbs_follow_one_another(trained, capsys):
     assert "keeps its promises" in out(capsys, "check", f"{run}/recipe.yaml")
     assert "FAIL" not in out(capsys, "check-method", "occlusion", "--only", "promises")
     assert "rows           60" in out(capsys, "check-data", away, *columns)
+
+
+def test_corruptions_are_chosen_by_name_and_compared_with_another_run(trained, tmp_path, capsys):
+    other = tmp_path / "other"
+    shutil.copytree(trained / "run", other)
+    out(capsys, "shift", f"{other}", "--corrupt", "1,3", "--kinds", "case,drop", "--site", "none")
+    told = out(capsys, "shift", f"{trained}/run", "--corrupt", "1,3", "--kinds", "drop", "--against", f"{other}", "--site", "none")
+    assert "corruption" in told and "mean corruption error" in told and "typos" not in told and "home/drop" not in told
+    found = json.loads((trained / "run/results/shift.json").read_text())
+    assert list(found["sets"]) == ["home", "home/drop-1", "home/drop-3"]
+    assert found["corruption"]["baseline"] == f"{other}" and list(found["corruption"]["kinds"]["drop"]["values"]) == ["1", "3"]
+    assert cli.main(["shift", f"{trained}/run", "--kinds", "drop"]) == 2
+    assert "no severities" in capsys.readouterr().err
+    assert cli.main(["shift", f"{trained}/run", "--corrupt", "1", "--kinds", "dorp"]) == 2
+    assert "did you mean 'drop'" in capsys.readouterr().err
 
 
 def test_the_quick_demo_compares_two_models_and_writes_a_page(tmp_path, capsys):

@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 from scipy.special import logsumexp, softmax
+from torch.nn import functional as F
 
+import toys
 from pellucid.errors import BadUsage
-from pellucid.evaluate import Evaluation
+from pellucid.evaluate import Evaluation, Pass, evaluate
 from pellucid.metrics.outlier import auroc
 from pellucid.shift.detect import detect, energy, entropy, max_logit, max_softmax
 
@@ -117,3 +120,21 @@ def test_sets_that_were_evaluated_differently_are_refused_by_name():
         detect(with_features, {"far": evaluation(some_logits())}, with_features)
     with pytest.raises(BadUsage, match="far: evaluated otherwise than home"):
         detect(evaluation(some_logits()), {"far": evaluation(scores=np.zeros(3))})
+
+
+def test_at_a_feature_map_the_features_are_its_mean_over_places():
+    task = toys.Pictures()
+    examples = [{"image": torch.randn(3, 16, 12), "label": i % 5} for i in range(6)]
+    found = evaluate(task, examples, Pass(batch_size=4), site="body")
+    with torch.no_grad():
+        maps = task.model.body(F.gelu(task.model.stem(torch.stack([e["image"] for e in examples]))))
+    np.testing.assert_allclose(found.features, maps.mean((2, 3)).numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_pictures_are_told_from_home_at_a_feature_map():
+    task = toys.Pictures()
+    sets = [[{"image": torch.randn(3, 16, 16) + shift, "label": i % 5} for i in range(60)] for shift in (0.0, 0.0, 3.0)]
+    train, home, away = (evaluate(task, rows, site="body") for rows in sets)
+    found = detect(home, {"bright": away}, train)["sets"]["bright"]["methods"]
+    assert {"max_softmax", "energy", "mahalanobis", "nearest_neighbours"} <= set(found)
+    assert found["mahalanobis"]["auroc"] > 0.95 and found["nearest_neighbours"]["auroc"] > 0.95

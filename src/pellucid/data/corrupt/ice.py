@@ -41,11 +41,11 @@ class _Ice:
 
 
 KINDS = (
-    _Ice((78, 149, 166), 19, 2200, (8, 40), 0.25, 4.0, 0.6),
-    _Ice((201, 205, 214), 22, 900, (30, 150), 0.0, 8.0, 0.5),
-    _Ice((201, 205, 214), 22, 700, (30, 110), 0.15, 7.0, 0.5),
-    _Ice((138, 153, 165), 28, 900, (12, 60), 0.35, 4.0, 0.4),
-    _Ice((112, 123, 135), 42, 340, (40, 130), 0.4, 5.0, 0.5),
+    _Ice((78, 149, 166), 19, 6000, (6, 30), 0.2, 3.0, 0.5),
+    _Ice((201, 205, 214), 22, 2600, (20, 110), 0.06, 2.5, 0.4),
+    _Ice((201, 205, 214), 22, 1800, (20, 90), 0.12, 3.0, 0.4),
+    _Ice((138, 153, 165), 28, 2600, (8, 45), 0.35, 2.5, 0.3),
+    _Ice((112, 123, 135), 42, 700, (30, 120), 0.38, 2.5, 0.4),
 )
 SHEETS = len(KINDS)
 
@@ -54,7 +54,9 @@ SHEETS = len(KINDS)
 def sheet(index: int, scale: float = 1.0) -> Float[Tensor, "3 s s"]:
     """Sheet number `index`, 0 to 255, made smaller by `scale`; the same on every call."""
     kind, rng = KINDS[index], np.random.Generator(np.random.PCG64(index))
-    relief = _standard(np.log1p(_grown(kind, rng)))
+    grown = np.log1p(_grown(kind, rng))
+    lit = grown - np.roll(ndimage.gaussian_filter(grown, 1.5, mode="wrap"), (2, 2), (0, 1))  # light from one corner
+    relief = _standard(_standard(grown) + _standard(lit))
     clouds = _standard(filters.plasma(SIDE, 2.0, rng))
     height = _standard((1 - kind.clouds) * relief + kind.clouds * clouds)
     colour = rearrange(torch.tensor(kind.colour), "c -> c 1 1")
@@ -76,10 +78,11 @@ def _grown(kind: _Ice, rng: np.random.Generator) -> np.ndarray:
         along = (np.arange(len(of)) - np.repeat(np.cumsum(counts) - counts, counts) + rng.random(len(of))) * kind.spacing
         x, y, angle, length = lines[of].T
         for side in (-TILT, TILT):
-            branch = (length - along).clip(0) * kind.feather
-            drawn.append((np.c_[x + along * np.cos(angle), y + along * np.sin(angle), angle + side, branch], 0.8 * bright[of]))
+            branch = (length - along).clip(0) * kind.feather * rng.uniform(0.5, 1.3, len(of))
+            turned = angle + side + rng.normal(0, 0.1, len(of))
+            drawn.append((np.c_[x + along * np.cos(angle), y + along * np.sin(angle), turned, branch], 0.8 * bright[of]))
     ice = sum(_drawn(*one) for one in drawn)
-    return ndimage.gaussian_filter(ice, 0.6, mode="wrap")
+    return ndimage.gaussian_filter(ice, 0.7, mode="wrap")
 
 
 def _drawn(lines: np.ndarray, bright: np.ndarray) -> np.ndarray:
