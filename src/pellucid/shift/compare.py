@@ -88,7 +88,7 @@ def _calibration(task: Task, evaluation: Evaluation, temperature: float | None) 
     if targets is None or logits is None:
         return None
     correct = logits.argmax(1) == targets
-    confidence = softmax(logits, axis=1).max(1)
+    confidence = np.exp(evaluation.scores)  # the task's own probability: a sigmoid's where each class was trained by itself
     after = None
     if temperature is not None:
         after = calibration.expected_calibration_error(softmax(logits / temperature, axis=1).max(1), correct)
