@@ -190,7 +190,7 @@ def _checked_labels(data: Data, rows: Rows, place: str) -> dict[str, str]:
     lists = [data.columns.get(role, role) for role in ("labels", "absent", "unknown")]
     if data.labels and any(isinstance(row.get(lists[0]), list) for row in rows):
         values = {_text(value) for row in rows for key in lists for value in row.get(key) or ()} | set(rows[0].get("classes", ()))
-    if data.labels and not values & set(data.labels):
+    if data.labels and not values & {*data.labels, *data.labels.values()}:  # a set that has the wanted names already is fine
         raise BadData(f"{place}: no {column} is {' or '.join(map(repr, data.labels))}; the values are {_some(values)}")
     return dict(data.labels)
 
