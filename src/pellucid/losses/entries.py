@@ -95,8 +95,6 @@ def loss_and_slope(whole: Block, asymmetry: Asymmetry, entries: bool, wanted: bo
         places, hard = _positives(whole)
         if hard and not asymmetry.eps_compat and len(places) <= FEW * whole.logits.numel():
             return _sparse(whole, places, asymmetry, entries, wanted)
-        if hard:
-            whole = Block(whole.logits, whole.targets.bool(), whole.present)
     return _dense(whole, asymmetry, entries, wanted)
 
 
@@ -141,11 +139,12 @@ def _sparse(whole: Block, places: Tensor, asymmetry: Asymmetry, entries: bool, w
         logits, slope = whole.logits[rows].to(dtype).contiguous(), None if slopes is None else slopes[rows]
         absent = partial(_absent_in_place, spare=spare[:, : len(logits)]) if spare is not None else _absent
         weight, log_right = absent(logits, asymmetry, slope)
-        weight.addcmul_(weight, whole.targets[rows], value=-1)  # what is present costs nothing here
+        weight.addcmul_(weight, whole.targets[rows].to(dtype), value=-1)  # what is present costs nothing here
         if whole.present is not None:
-            weight.mul_(whole.present[rows])
+            unknown = ~whole.present[rows]
+            weight.masked_fill_(unknown, 0)
             if slope is not None:
-                slope.mul_(whole.present[rows])
+                slope.masked_fill_(unknown, 0)
         values.append(-weight * log_right if entries else -torch.dot(weight.view(-1), log_right.view(-1)))
     own, own_slope = _present(whole.logits.reshape(-1).index_select(0, places).to(dtype), places, classes, asymmetry)
     if slopes is not None:
@@ -180,13 +179,12 @@ def _present(logits: Float[Tensor, " k"], places: Int[Tensor, " k"], classes: in
 
 def _whole_block(block: Block, asymmetry: Asymmetry, wanted: bool) -> tuple[Tensor, Tensor | None]:
     """Loss and gradient of every entry, without a look at any value."""
-    dtype, targets, unknown = wide(block.logits.dtype), block.targets, None if block.present is None else ~block.present
+    dtype, unknown = wide(block.logits.dtype), None if block.present is None else ~block.present
+    logits, targets = block.logits.to(dtype), block.targets.to(dtype)
     if unknown is not None:
         targets = targets.masked_fill(unknown, 0)
-    if asymmetry.eps_compat:
-        targets = targets.to(dtype)
-    make = _clamped_terms if asymmetry.eps_compat else _terms
-    value, slope = _focused(make(block.logits.to(dtype), targets.to(dtype), asymmetry), targets, asymmetry, wanted)
+    terms = (_clamped_terms if asymmetry.eps_compat else _terms)(logits, targets, asymmetry)
+    value, slope = _focused(terms, targets, asymmetry, wanted)
     if unknown is None:
         return value, slope
     return value.masked_fill(unknown, 0), None if slope is None else slope.masked_fill(unknown, 0)
@@ -226,9 +224,7 @@ def _absent(logits: Tensor, asymmetry: Asymmetry, slope: Tensor | None) -> tuple
     over, log_right, ratio = _over_margin(logits, probs, asymmetry.margin)
     weight, d_weight = _powers(over, asymmetry.gamma_neg)
     if slope is not None:
-        torch.mul(weight, ratio, out=slope)
-        if isinstance(asymmetry.gamma_neg, Tensor) or asymmetry.gamma_neg == 0:
-            slope.mul_(over > 0)  # elsewhere the weight itself is 0 up to the margin
+        torch.mul(weight, ratio, out=slope).mul_(over > 0)
         if not asymmetry.detach_focus:
             slope.addcmul_(d_weight.mul_(log_right), 1 - probs, value=-1)
         slope.mul_(probs)
@@ -291,17 +287,13 @@ def _focused(terms: _Terms, targets: Tensor, asymmetry: Asymmetry, wanted: bool)
 def _weights(base: Tensor, targets: Tensor, asymmetry: Asymmetry) -> tuple[Tensor, Tensor]:
     """The focusing weight and its derivative by its base."""
     up, down = ((g.to(base) if isinstance(g, Tensor) else g) for g in (asymmetry.gamma_pos, asymmetry.gamma_neg))
-    if targets.dtype == torch.bool:
-        pairs = zip(_powers(base, up), _powers(base, down), strict=True)
-        weight, d_weight = (torch.where(targets, present, absent) for present, absent in pairs)
-        return weight, d_weight
     exponent = up * targets + down * (1 - targets)
     if asymmetry.eps_compat:
         return base**exponent, exponent * base.clamp_min(FLOOR) ** (exponent - 1)
     return _powers(base, exponent)
 
 
-def _powers(base: Tensor, exponent: PerClass) -> tuple[Tensor, Tensor]:
+def _powers(base: Tensor, exponent: float | Tensor) -> tuple[Tensor, Tensor]:
     """`base ** exponent` and its derivative by the base, finite at base 0; small whole exponents are multiplied out."""
     if isinstance(exponent, Tensor) or exponent != int(exponent) or exponent > LARGEST_PRODUCT:
         kept = base.clamp_min(FLOOR)
