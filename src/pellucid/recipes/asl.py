@@ -153,7 +153,7 @@ def tiny() -> Recipe:
 
 def table() -> Table:
     """The losses on the grid of digits and on 128 pictures of COCO, all else the same."""
-    sets = {"digit grid": digits(), "COCO-128": coco128()}
+    sets = {"digit grid": replace(digits(), name="asl:digits"), "COCO-128": replace(coco128(), name="asl:coco128")}
     cells = [
         Cell(name, name, model, replace(one, task=replace(one.task, **settings)))
         for name, one in sets.items()

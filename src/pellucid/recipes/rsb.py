@@ -284,7 +284,7 @@ def table() -> Table:
         "Tiny-ImageNet": (tiny_imagenet, tiny_imagenet_baseline),
     }
     cells = [
-        Cell(name, name, model, build(), corrupt=() if name == "digits" else (3,))
+        Cell(name, name, model, replace(build(), name=f"rsb:{build.__name__}"), corrupt=() if name == "digits" else (3,))
         for name, builds in pairs.items()
         for model, build in zip(("A3's ingredients", "SGD, cross-entropy"), builds, strict=True)
     ]
