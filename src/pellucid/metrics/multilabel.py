@@ -16,6 +16,7 @@ from pellucid.task import Example
 
 PRESENT, ABSENT, UNKNOWN = 1, 0, -1
 VOC_STEPS = 10  # recall 0, .1 ... 1
+Thresholds = float | Sequence[float] | Float[np.ndarray, " c"]
 COUNTS = Literal["CP", "CR", "CF1", "CF1_mean", "OP", "OR", "OF1"]
 
 
@@ -187,9 +188,7 @@ class PrecisionRecall:
 
     higher_is_better = True
 
-    def __init__(
-        self, labels: Sequence[str], name: COUNTS = "CF1", threshold: float | Sequence[float] | None = 0.5, top: int | None = None
-    ):
+    def __init__(self, labels: Sequence[str], name: COUNTS = "CF1", threshold: Thresholds | None = 0.5, top: int | None = None):
         if name not in _FROM_COUNTS:
             raise ValueError(f"no number {name!r}; there are {', '.join(_FROM_COUNTS)}")
         if top is not None and top < 1:
