@@ -5,6 +5,7 @@ import pathlib
 import shutil
 
 import pytest
+from PIL import Image
 
 from pellucid import cli
 
@@ -24,3 +25,16 @@ def test_a_new_task_is_checked_trained_shifted_and_explained(tmp_path, monkeypat
         relevance = {word: abs(value) for word, value in zip(record["words"], one["relevance"], strict=True)}
         assert relevance["income"] + relevance["debt"] > 3 * sum(relevance[word] for word in ("age", "height", "shoe", "luck"))
         assert one["gap"] == pytest.approx(0, abs=0.01)
+
+
+def test_photographs_are_explained_by_a_network_as_it_is(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    import explain_a_picture
+
+    for name, colour in (("a.png", "red"), ("b.png", "navy")):
+        Image.new("RGB", (60, 40), colour).save(tmp_path / name)
+    task = explain_a_picture.imagenet("resnet_tiny", "", 32)
+    found = explain_a_picture.explained(task, [str(tmp_path / name) for name in ("a.png", "b.png")], "layer2")
+    assert task.labels[281] == "tabby" and found.methods == list(explain_a_picture.METHODS)
+    assert all(len(e["words"]) == e["picture"]["grid"][0] * e["picture"]["grid"][1] > 1 for e in found.examples)
+    assert found.save(tmp_path / "why.html").stat().st_size > 5000

@@ -177,7 +177,9 @@ def _add_explain(one: argparse.ArgumentParser) -> None:
     one.add_argument("--compare", default="", metavar="NAMES", help="the same as --method, as in iba,ig,lime")
     one.add_argument("--site", default="input", help="where units are read and replaced, as layer.4 (default %(default)s)")
     one.add_argument("--all-layers", action="store_true", help="the first method's map at every site as well: how information flows")
-    one.add_argument("--answer", default="predicted", help="what is explained: predicted, gold or a label (default %(default)s)")
+    one.add_argument(
+        "--answer", default="predicted", help="what is explained: predicted, gold, a label, or each predicted label (default %(default)s)"
+    )
     one.add_argument("--check", default="cheap", help="cheap, all, none, or names from `pellucid list checks` (default %(default)s)")
     one.add_argument("--set", action="append", default=[], metavar="METHOD.OPTION=VALUE", help="a method's setting, as in iba.beta=0.1")
     one.add_argument("--num", type=int, default=3, help="examples per test set (default %(default)s)")

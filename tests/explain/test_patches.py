@@ -1,6 +1,7 @@
 """Pictures with a planted square: methods find the patch that decides, at pixels, feature maps and tokens alike."""
 
 import base64
+import dataclasses
 import io
 
 import pytest
@@ -81,6 +82,13 @@ def test_blocks_are_removed_as_one_and_the_last_are_cut_off_at_the_edge():
     corner = relevance[0].reshape(4, 4)[:2, :2]
     assert (corner == corner[0, 0]).all()
     torch.testing.assert_close(relevance, METHODS["kernel_shap"](in_blocks(probe, 2), None, 0).relevance)
+
+
+def test_blocks_of_a_wide_grid_are_counted_row_by_row():
+    probe = dataclasses.replace(linear_probe(torch.ones(24, 2), torch.ones(1, 24, 2)), grid=(4, 6))
+    blocks = in_blocks(probe, 2)
+    assert blocks.grid == (2, 3)
+    assert blocks.groups is not None and blocks.groups[0].reshape(4, 6)[::2, ::2].tolist() == [[0, 1, 2], [3, 4, 5]]
 
 
 @pytest.mark.parametrize(("name", "options"), [("lime", {"block": "2"}), ("gradcam", {})])
