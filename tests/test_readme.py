@@ -92,3 +92,21 @@ def test_the_degradation_scores_are_those_of_the_study():
     for one in json.loads((ROOT / "docs/results/iba.json").read_text())["sets"]:
         told = [f"{one['scores'][name]['mean']:.2f}" for name in ("IBA", "integrated gradients", "LIME")]
         assert f"{one['set']} {' / '.join(told)}" in README
+
+
+def means(paper, group):
+    rows = [r for r in json.loads((ROOT / f"docs/results/{paper}.json").read_text())["rows"] if r["group"] == group]
+    values = {model: [r["values"][r["home"]] for r in rows if r["model"] == model] for model in dict.fromkeys(r["model"] for r in rows)}
+    return [f"{100 * sum(v) / len(v):.1f}" for v in values.values()]
+
+
+def test_the_losses_are_as_measured():
+    ours, _, focal, bce = means("asl", "digit grid")
+    assert f"digit grid {ours} / {focal} / {bce}" in README
+    ours, bce = means("asl", "COCO-128")
+    assert f"asymmetric {ours}, binary cross-entropy {bce}" in README
+
+
+def test_the_picture_recipes_are_as_measured():
+    for group in ("digits", "CIFAR-10", "Tiny-ImageNet"):
+        assert f"{group} {' / '.join(means('rsb', group))}" in README

@@ -206,7 +206,7 @@ def cifar10() -> Recipe:
     `PELLUCID_DATA=... pellucid train rsb:cifar10 --out runs/cifar10`, minutes on two cores.
     """
     one = _small("cifar10/{}_jpeg.npz", ("train15000", "test"), (32, 24))
-    return replace(one, task=replace(one.task, model="resnet_tiny", small_stem=True), loop=replace(one.loop, epochs=10))
+    return replace(one, task=replace(one.task, model="resnet_tiny", small_stem=True))
 
 
 def cifar10_baseline() -> Recipe:
@@ -264,7 +264,7 @@ def _small(file: str, parts: tuple[str, str], sizes: tuple[int, int]) -> Recipe:
         outliers=outliers,
         optim=Optim("lamb", lr, 0.02, eps=1e-6, clip_norm=None),
         schedule=_cosine(lr, 2),
-        loop=Loop(5, batch, eval_batch_size=256, keep="last"),
+        loop=Loop(10, batch, eval_batch_size=256, keep="last"),
     )
 
 
