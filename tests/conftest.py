@@ -27,3 +27,10 @@ def shared() -> pathlib.Path:
     if not place.is_dir():
         pytest.skip(f"no reference data at {place.name}/ beside the checkout")
     return place
+
+
+@pytest.fixture(scope="session")
+def references(request) -> pathlib.Path:
+    """Inputs and outputs of the original programs: `$PELLUCID_REFERENCE`, else `reference` in the folder of `shared`."""
+    given = os.environ.get("PELLUCID_REFERENCE")
+    return pathlib.Path(given) if given else request.getfixturevalue("shared") / "reference"

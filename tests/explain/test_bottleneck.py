@@ -48,8 +48,8 @@ def test_capacity_is_never_negative_and_grows_with_signal_and_gate(signal, alpha
     assert capacity(torch.tensor([signal]), torch.tensor([alpha + more])).item() >= here - 1e-6
 
 
-def test_capacity_and_noise_equal_the_official_program(shared):
-    case = {k: torch.from_numpy(v) for k, v in np.load(shared / "reference/text/iba_unit.npz").items()}
+def test_capacity_and_noise_equal_the_official_program(references):
+    case = {k: torch.from_numpy(v) for k, v in np.load(references / "text/iba_unit.npz").items()}
     statistics = Statistics(case["mean"], case["std"])
     seen = noised(case["x"], statistics, case["alpha"].sigmoid(), case["eps"], least=math.exp(-5))
     torch.testing.assert_close(seen, case["t"], rtol=1e-5, atol=1e-5)

@@ -28,8 +28,8 @@ class Pooled(Encoder):
 
 
 @pytest.fixture(scope="session")
-def official_run(shared):
-    folder = shared / "reference/text"
+def official_run(references):
+    folder = references / "text"
     numbers = np.load(folder / "iba_official_minilm.npz")
     return numbers, json.loads((folder / "iba_official_minilm.json").read_text())
 

@@ -52,13 +52,13 @@ COUNTED = {
 
 
 @pytest.fixture(scope="module")
-def tensors(shared):
-    return load_file(shared / "reference/vision/asl/asl.safetensors")
+def tensors(references):
+    return load_file(references / "vision/asl/asl.safetensors")
 
 
 @pytest.fixture(scope="module")
-def scalars(shared):
-    return json.loads((shared / "reference/vision/asl/asl_scalars.json").read_text())
+def scalars(references):
+    return json.loads((references / "vision/asl/asl_scalars.json").read_text())
 
 
 def settings_of(name, eps_compat):

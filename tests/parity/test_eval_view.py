@@ -19,8 +19,8 @@ IMAGENET = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
 
 
 @pytest.fixture(scope="module")
-def reference(shared):
-    folder = shared / "reference/vision/rsb"
+def reference(references):
+    folder = references / "vision/rsb"
     return json.loads((folder / "rsb.json").read_text()), load_file(folder / "rsb.safetensors")
 
 

@@ -60,8 +60,8 @@ def sets_of(folder):
 
 
 @pytest.fixture(scope="module", params=["multivariate", "univariate"])
-def reference(request, shared, sets_of):
-    place = shared / "reference" / "text" / f"fa_{request.param}_step20"
+def reference(request, references, sets_of):
+    place = references / "text" / f"fa_{request.param}_step20"
     with np.load(place.with_suffix(".npz")) as archive:
         arrays = {key: archive[key] for key in archive.files}
     found = {p.name.split()[1]: p for p in sets_of[request.param]}
@@ -158,9 +158,9 @@ def test_drawn_weights_differ_as_two_seeds_do(reference, name):
 
 
 @pytest.mark.parametrize("name", TABLE)
-def test_accuracies_on_every_twentieth_problem_are_the_authors(shared, tasks20, name):
+def test_accuracies_on_every_twentieth_problem_are_the_authors(references, tasks20, name):
     """Of several right explanations that run counted one, the first in the order of its columns."""
-    known = json.loads((shared / "reference" / "text" / "fa_multivariate_step20.json").read_text())
+    known = json.loads((references / "text" / "fa_multivariate_step20.json").read_text())
     assert (len(tasks20), sum(len(t.X) for t in tasks20)) == (known["tasks"], known["points"])
     chosen = [official(task, name)[1] for task in tasks20]
     labelled = np.mean([(mine == task.problem.stated).mean() for task, mine in zip(tasks20, chosen, strict=True)])
@@ -176,8 +176,8 @@ def tasks20(sets_of):
 
 
 @pytest.mark.parametrize("name", ["GAM", "Gradient", "Gradient x Input", "Integrated Gradient"])
-def test_univariate_accuracies_are_the_authors(shared, sets_of, name):
-    known = json.loads((shared / "reference" / "text" / "fa_univariate_step20.json").read_text())
+def test_univariate_accuracies_are_the_authors(references, sets_of, name):
+    known = json.loads((references / "text" / "fa_univariate_step20.json").read_text())
     tasks = [FunctionalTask(p, Form(official=True)) for p in every(sets_of["univariate"], 20)]
     assert (len(tasks), sum(len(t.X) for t in tasks)) == (known["tasks"], known["points"])
     found = [official(task, name) for task in tasks]

@@ -12,8 +12,8 @@ from pellucid.nn import tresnet
 from pellucid.nn.backbone import backbone, load_weights
 
 
-def test_every_official_name_and_shape_has_its_place_and_comes_back(shared):
-    names = json.loads((shared / "reference/vision/asl/official_tresnet_m_state_names.json").read_text())
+def test_every_official_name_and_shape_has_its_place_and_comes_back(references):
+    names = json.loads((references / "vision/asl/official_tresnet_m_state_names.json").read_text())
     assert len(names) == len({name for name, _ in names}) == 434
     official = {name: torch.rand(shape) + 0.5 if shape else torch.tensor(0) for name, shape in names}
     with torch.device("meta"):
@@ -26,8 +26,8 @@ def test_every_official_name_and_shape_has_its_place_and_comes_back(shared):
     )
 
 
-def test_the_small_network_gives_the_published_logits_under_either_name(shared):
-    folder = shared / "reference/vision/asl"
+def test_the_small_network_gives_the_published_logits_under_either_name(references):
+    folder = references / "vision/asl"
     state, io = load_file(folder / "tresnet_small_timm_state.safetensors"), load_file(folder / "tresnet_small_timm_io.safetensors")
     assert io.keys() == {"x", "y"}, "a case that is not compared"
     model = TResNet(layers=[1, 1, 1, 1], num_classes=5, width_factor=0.25).eval()
@@ -38,8 +38,8 @@ def test_the_small_network_gives_the_published_logits_under_either_name(shared):
             torch.testing.assert_close(model(io["x"]), io["y"], rtol=0, atol=1e-5)
 
 
-def test_official_weights_of_another_head_leave_the_head_fresh(shared, tmp_path):
-    names = json.loads((shared / "reference/vision/asl/official_tresnet_m_state_names.json").read_text())
+def test_official_weights_of_another_head_leave_the_head_fresh(references, tmp_path):
+    names = json.loads((references / "vision/asl/official_tresnet_m_state_names.json").read_text())
     checkpoint.save({name: torch.rand(shape) + 0.5 if shape else torch.tensor(0) for name, shape in names}, tmp_path / "m.safetensors")
     model = backbone("tresnet_m", 20, str(tmp_path / "m.safetensors"))
     assert model.left_fresh == ("head.fc.weight", "head.fc.bias")

@@ -11,8 +11,8 @@ CASES = ["gauss", "ties", "saturated", "constant", "tiny", "inverted"]
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_reference_cases_to_nine_digits(shared, case):
-    reference = json.loads((shared / "reference/text/ood_metrics.json").read_text())[case]
+def test_reference_cases_to_nine_digits(references, case):
+    reference = json.loads((references / "text/ood_metrics.json").read_text())[case]
     ood, home = np.array(reference["ood"]), np.array(reference["id"])
     expected = {"auroc": reference["auroc"], "aupr": reference["aupr_ood"], "far95": reference["far95_at_least"]}
     numbers = detection_numbers(ood, home)
@@ -22,5 +22,5 @@ def test_reference_cases_to_nine_digits(shared, case):
     assert aupr(-home, -ood) == pytest.approx(reference["aupr_id"], abs=1e-9)
 
 
-def test_the_reference_holds_no_case_that_is_not_checked(shared):
-    assert sorted(json.loads((shared / "reference/text/ood_metrics.json").read_text())) == sorted(CASES)
+def test_the_reference_holds_no_case_that_is_not_checked(references):
+    assert sorted(json.loads((references / "text/ood_metrics.json").read_text())) == sorted(CASES)

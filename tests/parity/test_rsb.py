@@ -86,8 +86,8 @@ CLAIMED = {
 
 
 @pytest.fixture(scope="module")
-def reference(shared):
-    folder = shared / "reference/vision/rsb"
+def reference(references):
+    folder = references / "vision/rsb"
     return json.loads((folder / "rsb.json").read_text()) | {f"{k} ": v for k, v in load_file(folder / "rsb.safetensors").items()}
 
 
@@ -260,11 +260,11 @@ def test_resnet50_has_the_names_of_torchvision(reference):
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_small_networks_compute_the_original_numbers(reference, shared, name):
+def test_small_networks_compute_the_original_numbers(reference, references, name):
     with Taken(reference, "tiny", name) as taken:
         model = ResNet(TINY[name], (1, 1, 1, 1), num_classes=7, channels=(8, 16, 24, 32)).eval()
         assert sum(p.numel() for p in model.parameters()) == {"tiny_basic": 45_447, "tiny_bottleneck": 65_159}[name]
-        weights = load_file(shared / f"reference/vision/rsb/{name.replace('tiny', 'tiny_resnet')}_state.safetensors")
+        weights = load_file(references / f"vision/rsb/{name.replace('tiny', 'tiny_resnet')}_state.safetensors")
         assert load_weights(model, weights, "x") == []
         x = taken.pop(f"{name}_x")
         y = model(x)

@@ -26,13 +26,13 @@ SOFT = ("softce_mix0.7_s0.1", "lsce_0.1")
 
 
 @pytest.fixture(scope="module")
-def tensors(shared):
-    return load_file(shared / "reference/vision/rsb/rsb.safetensors")
+def tensors(references):
+    return load_file(references / "vision/rsb/rsb.safetensors")
 
 
 @pytest.fixture(scope="module")
-def scalars(shared):
-    return json.loads((shared / "reference/vision/rsb/rsb.json").read_text())
+def scalars(references):
+    return json.loads((references / "vision/rsb/rsb.json").read_text())
 
 
 def check(loss, name, tensors, scalars):
