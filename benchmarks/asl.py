@@ -62,7 +62,7 @@ def step(loss: Loss, logits: Tensor, targets: Tensor) -> tuple[float, Tensor]:
     value = loss(logits, targets)
     value.backward()
     assert logits.grad is not None
-    return float(value), logits.grad
+    return value.item(), logits.grad
 
 
 def seconds(loss: Loss, logits: Tensor, targets: Tensor) -> float:
