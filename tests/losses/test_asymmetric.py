@@ -271,6 +271,13 @@ def test_a_hopeless_positive_still_pulls_with_all_its_force():
     assert asymmetric_loss(torch.tensor([[-30.0]]), torch.ones(1, 1), clamped).item() == pytest.approx(-math.log(1e-8))
 
 
+def test_the_authors_clamp_stops_both_sides_alike():
+    clamped, wrong = Asymmetry(0, 0, 0, eps_compat=True), torch.tensor([[20.0, -20.0]], dtype=torch.float64)
+    targets = torch.tensor([[0.0, 1.0]], dtype=torch.float64)
+    assert slope_of(wrong, targets, clamped).tolist() == [[0, 0]]
+    assert slope_of(wrong, targets, BCE).tolist() == [[pytest.approx(1), pytest.approx(-1)]]
+
+
 def test_a_hopeless_negative_is_taken_for_a_wrong_label():
     one, zero = torch.tensor([[100.0]]), torch.zeros(1, 1)
     assert slope_of(one, zero, PAPER).item() == 0
@@ -390,6 +397,7 @@ def test_one_step_by_hand():
     assert focus(logits, targets).item() == 1  # the batch is charged by what came before it
     assert focus.gap.item() == pytest.approx(0.4 - (0.8 + 0.4) / 2)
     assert focus.gamma_neg.item() == pytest.approx(1 + 0.5 * (0.1 + 0.2))
+    targets[0, 2] = float("nan")  # whatever marks the unknown
     focus(torch.tensor([[logit(0.9), logit(0.3), 0.0]]), targets, torch.tensor([[True, True, False]]))
     assert focus.gap.item() == pytest.approx(0.75 * -0.2 + 0.25 * (0.9 - 0.7))
 
