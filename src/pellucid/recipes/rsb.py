@@ -239,7 +239,7 @@ def tiny() -> Recipe:
     `pellucid train rsb:tiny --out runs/tiny`
     """
     one = digits()
-    return replace(one, loop=replace(one.loop, epochs=8))
+    return replace(one, loop=replace(one.loop, epochs=12))
 
 
 def _small(file: str, parts: tuple[str, str], sizes: tuple[int, int]) -> Recipe:

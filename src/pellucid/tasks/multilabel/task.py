@@ -19,6 +19,7 @@ from pellucid.losses.bce import binary_cross_entropy
 from pellucid.losses.focal import focal_loss
 from pellucid.losses.reduction import Reduction
 from pellucid.metrics.multilabel import MeanAveragePrecision, PrecisionRecall
+from pellucid.metrics.multilabel_confidence import LabelCalibration
 from pellucid.nn.pictures import PictureNetwork, picture_network, sites_of
 from pellucid.task import Batch, Example, Metric, Output
 from pellucid.tasks.multilabel.settings import MultilabelSettings
@@ -103,11 +104,11 @@ class Multilabel:
         return [{"labels": [self.labels[i] for i in best if p[i] >= self.settings.threshold], "scores": p} for p, best in rows]
 
     def metrics(self) -> dict[str, Metric]:
-        """Mean average precision; precision, recall and F1 over classes and overall, at the threshold and of the best three."""
+        """Mean average precision; precision, recall and F1 over classes and overall, at the threshold or of the best three; calibration."""
         at = self.settings.threshold
         counted = {name: PrecisionRecall(self.labels, name, at) for name in ("CP", "CR", "CF1", "OP", "OR", "OF1")}
         best = {f"{name}_top3": PrecisionRecall(self.labels, name, at, top=3) for name in ("CF1", "OF1")}
-        return {"mAP": MeanAveragePrecision(self.labels), **counted, **best}
+        return {"mAP": MeanAveragePrecision(self.labels), **counted, **best, "ECE": LabelCalibration(self.labels)}
 
     def answer(self, output: Output) -> Shaped[Tensor, " b"]:
         """The likeliest label's index."""
