@@ -131,7 +131,8 @@ class Loop:
 
     Args:
         batch_size: examples per optimiser step, over all processes.
-        accumulate: passes that a step is split into, to save memory; changes no result.
+        accumulate: passes that a step is split into, to save memory; changes no result, but where batch normalisation or mixing of
+            pictures sees a pass by itself.
         eval_batch_size: examples per forward pass when measuring; changes no result.
         bucket: batches drawn together and sorted by length; 0 keeps the random order.
         repeats: times that an example comes in an epoch of unchanged length, so that only one in `repeats` comes at all, in as many
