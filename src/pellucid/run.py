@@ -143,7 +143,7 @@ class Run:
         question = self._question(asked)
         rows = self._rows(examples) if examples is not None else self._some_of_each(num)
         if not rows:
-            raise BadUsage(f"{self.folder}: the recipe has no test sets; give texts with --input")
+            raise BadUsage(f"{self.folder}: the recipe has no test sets; give inputs with --input")
         folder = pathlib.Path(out) if out else None if examples is not None else self.folder / "results"
         fitted = {"readout": self.readout(question.site)} if "readout" in question.methods else {}
         known = Known(self.statistics, self._statistics_anew, getattr(self.task, "gold", None), fitted)
