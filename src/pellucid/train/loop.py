@@ -120,7 +120,7 @@ class Trainer:
     def _epoch(self) -> Iterator[None]:
         loop, world = self.loop, self.fabric.world_size
         places = [loop.accumulate * world, *(p * world + self.fabric.global_rank for p in range(loop.accumulate))]
-        batches, seeds = self._batches(self.at.epoch), loader.epoch_seeds(len(self.examples) * 2, loop.seed, self.at.epoch)
+        batches, seeds = self._batches(self.at.epoch), self._seeds()
         drawn = [seeds[i * loop.batch_size : i * loop.batch_size + len(b)] for i, b in enumerate(batches)]
         steps = list(zip(batches, drawn, strict=True))[self.at.offset :]
         parts = [[(loader.share(b, p, places[0]), loader.share(s, p, places[0])[0]) for p in places[1:]] for b, s in steps]
@@ -130,6 +130,10 @@ class Trainer:
         for step in parts:
             self._step([(loader.move(next(stream), self.fabric.device), weight) for (_, weight), _ in step])
             yield
+
+    def _seeds(self) -> list[int]:
+        """One for each place of the epoch's order."""
+        return loader.epoch_seeds(self.steps_per_epoch * self.loop.batch_size, self.loop.seed, self.at.epoch)
 
     def _batches(self, epoch: int) -> list[list[int]]:
         """Indices of each step's examples, over all processes."""
