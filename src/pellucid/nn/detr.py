@@ -1,0 +1,128 @@
+"""DETR: a CNN, an encoder over its last map, a decoder over learned queries, a class and a box for each query.
+
+Source: Carion et al. 2020, "End-to-end object detection with transformers", ECCV.
+"""
+
+from dataclasses import dataclass
+from typing import cast
+
+from einops import rearrange, repeat
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from pellucid.nn.position import POSITIONS
+from pellucid.nn.resnet import ResNet, reduced
+from pellucid.nn.transformer import Decoder, Encoder, Memory, Mlp, spread_evenly
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of a DETR, with the paper's numbers.
+
+    Args:
+        num_classes: without the last one, no-object.
+        pre_norm: norms before attention and dense layers, as UP-DETR has them, instead of after.
+        position: `sine` or `learned`.
+    """
+
+    num_classes: int
+    num_queries: int = 100
+    width: int = 256
+    num_heads: int = 8
+    encoder_layers: int = 6
+    decoder_layers: int = 6
+    feedforward: int = 2048
+    dropout: float = 0.1
+    pre_norm: bool = False
+    position: str = "sine"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the encoder made of a batch of pictures.
+
+    Args:
+        maps: of the backbone's four stages.
+        projected: the last one, in the transformer's width.
+        cells: of that map, which are real.
+        memory: for the decoder.
+        encoded: the memory as a map.
+    """
+
+    maps: list[Float[Tensor, "b e i j"]]
+    projected: Float[Tensor, "b d h w"]
+    cells: Bool[Tensor, "b h w"]
+    memory: Memory
+    encoded: Float[Tensor, "b d h w"]
+
+
+class Detr(nn.Module):
+    """Pictures to a set of classes and boxes.
+
+    Boxes are centre, width and height as shares of the unpadded picture.
+
+    Args:
+        mask_padding: what lies beside a picture is made zero in the backbone, so that padding changes no prediction; the published
+            weights were trained without, which is the same for pictures alone.
+    """
+
+    def __init__(self, backbone: ResNet, shape: Shape, mask_padding: bool = True):
+        super().__init__()
+        size = (shape.width, shape.num_heads, shape.feedforward, shape.dropout, shape.pre_norm)
+        self.mask_padding = mask_padding
+        self.backbone = backbone
+        self.position = POSITIONS[shape.position](shape.width)
+        self.input_proj = nn.Conv2d(backbone.channels[-1], shape.width, 1)
+        self.encoder, self.decoder = Encoder(shape.encoder_layers, *size), Decoder(shape.decoder_layers, *size)
+        spread_evenly(self.encoder)
+        spread_evenly(self.decoder)
+        self.memory = nn.Identity()  # where the encoder's map can be read and replaced
+        self.queries = nn.Embedding(shape.num_queries, shape.width)
+        self.class_head = nn.Linear(shape.width, shape.num_classes + 1)
+        self.box_head = Mlp(shape.width, shape.width, shape.width, 4)
+
+    def see(self, image: Float[Tensor, "b 3 h w"], present: Bool[Tensor, "b h w"]) -> Seen:
+        """Backbone and encoder."""
+        maps = self.backbone(image, present if self.mask_padding else None)
+        projected = self.input_proj(maps[-1])
+        cells = self.cells(present, *projected.shape[-2:])
+        position, keys = rows(self.position(cells, projected.dtype)), rearrange(cells, "b h w -> b (h w)")
+        tokens = self.encoder(rows(projected), position, keys)
+        encoded = self.memory(rearrange(tokens, "b (h w) d -> b d h w", h=projected.shape[-2]))
+        return Seen(maps, projected, cells, Memory(rows(encoded), position, keys), encoded)
+
+    def cells(self, present: Bool[Tensor, "b y x"], height: int, width: int) -> Bool[Tensor, "b h w"]:
+        """Which cells of the backbone's last map are real."""
+        step = self.backbone.stride
+        return present[:, ::step, ::step] if self.mask_padding else reduced(present, height, width)
+
+    def query_positions(self, num_examples: int) -> Float[Tensor, "b q d"]:
+        """The learned queries, for each example."""
+        return repeat(self.queries.weight, "q d -> b q d", b=num_examples)
+
+    def tell(self, states: Float[Tensor, "l b q d"]) -> dict[str, Tensor]:
+        """`logits` (l b q c) and `boxes_cxcywh` (l b q 4) of the decoder's states."""
+        return {"logits": self.class_head(states), "boxes_cxcywh": self.box_head(states).sigmoid()}
+
+    def forward(self, image: Float[Tensor, "b 3 h w"], present: Bool[Tensor, "b h w"], all_layers: bool = True) -> dict[str, Tensor]:
+        """`logits` (l b q c), the last class being no-object, and `boxes_cxcywh` (l b q 4), of all decoder layers or the last alone."""
+        seen = self.see(image, present)
+        return self.tell(self.decoder(self.query_positions(len(image)), seen.memory, all_layers=all_layers))
+
+
+def rows(picture: Float[Tensor, "b d h w"]) -> Float[Tensor, "b n d"]:
+    """A map's cells in one row."""
+    return rearrange(picture, "b d h w -> b (h w) d")
+
+
+def split_layers(told: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The last layer's output under its names, the earlier ones' as `aux_` with the example axis first."""
+    last = {name: value[-1] for name, value in told.items()}
+    first = {f"aux_{name}": rearrange(value[:-1], "l b ... -> b l ...") for name, value in told.items() if len(value) > 1}
+    return last | first
+
+
+def queries_attention(model: Detr, seen: Seen) -> Float[Tensor, "b q h n"]:
+    """How much each query looks at each cell in the last decoder layer, by head."""
+    num = len(cast(Tensor, seen.cells))
+    return rearrange(model.decoder.looks(model.query_positions(num), seen.memory), "b h q n -> b q h n")
