@@ -4,12 +4,13 @@ Source: Carion et al. 2020, "End-to-end object detection with transformers", ECC
 """
 
 from dataclasses import dataclass
-from typing import cast
 
+import torch
 from einops import rearrange, repeat
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from pellucid.nn.masks import MaskHead
 from pellucid.nn.position import POSITIONS
 from pellucid.nn.resnet import ResNet, reduced
 from pellucid.nn.transformer import Decoder, Encoder, Memory, Mlp, spread_evenly
@@ -64,9 +65,10 @@ class Detr(nn.Module):
     Args:
         mask_padding: what lies beside a picture is made zero in the backbone, so that padding changes no prediction; the published
             weights were trained without, which is the same for pictures alone.
+        masks: a mask for each query, too, whose attention sums to 1 `per_head`, or `joint`; empty for boxes alone.
     """
 
-    def __init__(self, backbone: ResNet, shape: Shape, mask_padding: bool = True):
+    def __init__(self, backbone: ResNet, shape: Shape, mask_padding: bool = True, masks: str = ""):
         super().__init__()
         size = (shape.width, shape.num_heads, shape.feedforward, shape.dropout, shape.pre_norm)
         self.mask_padding = mask_padding
@@ -80,6 +82,7 @@ class Detr(nn.Module):
         self.queries = nn.Embedding(shape.num_queries, shape.width)
         self.class_head = nn.Linear(shape.width, shape.num_classes + 1)
         self.box_head = Mlp(shape.width, shape.width, shape.width, 4)
+        self.mask_head = MaskHead(shape.width, shape.num_heads, backbone.channels[:3], masks == "joint") if masks else None
 
     def see(self, image: Float[Tensor, "b 3 h w"], present: Bool[Tensor, "b h w"]) -> Seen:
         """Backbone and encoder."""
@@ -101,13 +104,25 @@ class Detr(nn.Module):
         return repeat(self.queries.weight, "q d -> b q d", b=num_examples)
 
     def tell(self, states: Float[Tensor, "l b q d"]) -> dict[str, Tensor]:
-        """`logits` (l b q c) and `boxes_cxcywh` (l b q 4) of the decoder's states."""
-        return {"logits": self.class_head(states), "boxes_cxcywh": self.box_head(states).sigmoid()}
+        """`logits` (b q c), the last class being no-object, and `boxes_cxcywh` (b q 4) of the decoder's last states.
+
+        Those of earlier layers are `aux_logits` (b l q c) and `aux_boxes_cxcywh` (b l q 4).
+        """
+        return split_layers({"logits": self.class_head(states), "boxes_cxcywh": self.box_head(states).sigmoid()})
 
     def forward(self, image: Float[Tensor, "b 3 h w"], present: Bool[Tensor, "b h w"], all_layers: bool = True) -> dict[str, Tensor]:
-        """`logits` (l b q c), the last class being no-object, and `boxes_cxcywh` (l b q 4), of all decoder layers or the last alone."""
+        """What `tell` says of each picture's queries, and with a mask head `mask_logits` (b q y x).
+
+        Args:
+            present: true at real pixels.
+            all_layers: tell of the earlier layers, too.
+        """
         seen = self.see(image, present)
-        return self.tell(self.decoder(self.query_positions(len(image)), seen.memory, all_layers=all_layers))
+        states = self.decoder(self.query_positions(len(image)), seen.memory, all_layers=all_layers)
+        told = self.tell(states)
+        if self.mask_head is not None:
+            told["mask_logits"] = self.mask_head(states[-1], seen.encoded, seen.projected, seen.cells, seen.maps[:3])
+        return told
 
 
 def rows(picture: Float[Tensor, "b d h w"]) -> Float[Tensor, "b n d"]:
@@ -116,13 +131,20 @@ def rows(picture: Float[Tensor, "b d h w"]) -> Float[Tensor, "b n d"]:
 
 
 def split_layers(told: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The last layer's output under its names, the earlier ones' as `aux_` with the example axis first."""
+    """Outputs of all layers (l b ...): the last layer's under their names, the earlier ones' (b l ...) as `aux_`."""
     last = {name: value[-1] for name, value in told.items()}
     first = {f"aux_{name}": rearrange(value[:-1], "l b ... -> b l ...") for name, value in told.items() if len(value) > 1}
     return last | first
 
 
+def layers_of(output: dict[str, Tensor], name: str) -> Float[Tensor, "l b ..."]:
+    """An output of all layers, the last one last, as `split_layers` has parted it."""
+    last = rearrange(output[name], "b ... -> 1 b ...")
+    first = output.get(f"aux_{name}")
+    return last if first is None else torch.cat([rearrange(first, "b l ... -> l b ..."), last])
+
+
 def queries_attention(model: Detr, seen: Seen) -> Float[Tensor, "b q h n"]:
     """How much each query looks at each cell in the last decoder layer, by head."""
-    num = len(cast(Tensor, seen.cells))
-    return rearrange(model.decoder.looks(model.query_positions(num), seen.memory), "b h q n -> b q h n")
+    looks = model.decoder.looks(model.query_positions(len(seen.cells)), seen.memory)
+    return rearrange(looks, "b h q n -> b q h n")
