@@ -12,7 +12,7 @@ from pellucid.losses.focal import focal_loss
 
 
 def mask_losses(
-    logits: Float[Tensor, "m h w"], masks: Sequence[Bool[Tensor, "y x"]], size: tuple[int, int], num_objects: int
+    logits: Float[Tensor, "m h w"], masks: Sequence[Bool[Tensor, "_ _"]], size: tuple[int, int], num_objects: int
 ) -> dict[str, Float[Tensor, ""]]:
     """`mask` (focal, nats a pixel) and `dice` of matched pairs, over the number of objects, at least 1.
 

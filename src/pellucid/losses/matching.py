@@ -32,13 +32,18 @@ class Matches:
     query: Int[Tensor, " m"]
     target: Int[Tensor, " m"]
 
+    def of_layer(self, layer: int) -> "Matches":
+        """The pairs of one layer."""
+        rows = self.layer == layer
+        return Matches(self.layer[rows], self.example[rows], self.query[rows], self.target[rows])
+
 
 @torch.no_grad()
 def match(
     logits: Float[Tensor, "l b q c"],
     boxes_cxcywh: Float[Tensor, "l b q 4"],
-    classes: Sequence[Int[Tensor, " n"]],
-    boxes: Sequence[Float[Tensor, "n 4"]],
+    classes: Sequence[Int[Tensor, " _"]],
+    boxes: Sequence[Float[Tensor, "_ 4"]],
     costs: Costs = Costs(),
     allowed: Bool[Tensor, "b q n"] | None = None,
 ) -> Matches:

@@ -30,8 +30,8 @@ class Weights:
 class Truth:
     """The objects of a batch: for each example their class indices and their boxes, as `boxes_cxcywh`."""
 
-    classes: Sequence[Int[Tensor, " n"]]
-    boxes: Sequence[Float[Tensor, "n 4"]]
+    classes: Sequence[Int[Tensor, " _"]]
+    boxes: Sequence[Float[Tensor, "_ 4"]]
 
     @property
     def num(self) -> int:

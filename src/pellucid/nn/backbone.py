@@ -71,7 +71,7 @@ def backbone(name: str, num_classes: int, pretrained: str = "", **options: Unpac
     stem = _small_stem(model, name) if options.get("small_stem") else ()
     left = list(model.state_dict())
     if pretrained:
-        tensors, source = _weights(name, pretrained)
+        tensors, source = weights_of(name, pretrained)
         left = load_weights(model, tensors, source, stem)
         log.info("%s: weights of %s; %s", name, source, f"fresh are {', '.join(left)}" if left else "all in place")
     model.left_fresh = tuple(left)  # type: ignore[assignment]
@@ -179,8 +179,12 @@ def _small_stem(model: nn.Module, name: str) -> tuple[str, ...]:
 # ---- weights ----------------------------------------------------------------------------------------------------------
 
 
-def _weights(name: str, pretrained: str) -> tuple[dict[str, Tensor], str]:
-    """The tensors, and what messages call them."""
+def weights_of(name: str, pretrained: str) -> tuple[dict[str, Tensor], str]:
+    """The tensors of pretrained weights, as `backbone` takes them, and what messages call them.
+
+    Raises:
+        BadUsage, BadData, UnsafeInput: as `backbone`.
+    """
     if pretrained == "auto" or pretrained in networks.NETWORKS:
         found = _registry_name(name, pretrained)
         return checkpoint.load(networks.network_file(found)), found

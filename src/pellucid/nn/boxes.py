@@ -24,12 +24,12 @@ def area(boxes: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n"]:
     return (high - low).prod(-1)
 
 
-def iou(a: Float[Tensor, "*b n 4"], b: Float[Tensor, "*b m 4"]) -> Float[Tensor, "*b n m"]:
+def iou(a: Float[Tensor, "*#b n 4"], b: Float[Tensor, "*#b m 4"]) -> Float[Tensor, "*c n m"]:
     """Intersection over union of each box of `a` with each of `b`, both xyxy; 0 where both have no area."""
     return _overlap(rearrange(a, "... n d -> ... n 1 d"), rearrange(b, "... m d -> ... 1 m d"))[0]
 
 
-def generalized_iou(a: Float[Tensor, "*b n 4"], b: Float[Tensor, "*b m 4"]) -> Float[Tensor, "*b n m"]:
+def generalized_iou(a: Float[Tensor, "*#b n 4"], b: Float[Tensor, "*#b m 4"]) -> Float[Tensor, "*c n m"]:
     """Generalized IoU of each box of `a` with each of `b`, both xyxy, between -1 and 1.
 
     Source: Rezatofighi et al. 2019: IoU less the share of the smallest box around both that neither fills.
@@ -37,7 +37,7 @@ def generalized_iou(a: Float[Tensor, "*b n 4"], b: Float[Tensor, "*b m 4"]) -> F
     return paired_generalized_iou(rearrange(a, "... n d -> ... n 1 d"), rearrange(b, "... m d -> ... 1 m d"))
 
 
-def paired_generalized_iou(a: Float[Tensor, "*a 4"], b: Float[Tensor, "*b 4"]) -> Float[Tensor, "*c"]:
+def paired_generalized_iou(a: Float[Tensor, "*#b 4"], b: Float[Tensor, "*#b 4"]) -> Float[Tensor, "*c"]:
     """Generalized IoU of boxes that stand opposite each other, both xyxy."""
     a, b = _wide(a), _wide(b)
     shared, union = _overlap(a, b)

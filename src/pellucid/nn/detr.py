@@ -50,7 +50,7 @@ class Seen:
         encoded: the memory as a map.
     """
 
-    maps: list[Float[Tensor, "b e i j"]]
+    maps: list[Float[Tensor, "b _ _ _"]]
     projected: Float[Tensor, "b d h w"]
     cells: Bool[Tensor, "b h w"]
     memory: Memory

@@ -70,7 +70,7 @@ class MaskHead(nn.Module):
         encoded: Float[Tensor, "b d h w"],
         projected: Float[Tensor, "b d h w"],
         cells: Bool[Tensor, "b h w"],
-        finer: Sequence[Float[Tensor, "b e i j"]],
+        finer: Sequence[Float[Tensor, "b _ _ _"]],
     ) -> Float[Tensor, "b q y x"]:
         """Mask logits of each query.
 

@@ -78,7 +78,9 @@ class Block(nn.Module):
         fits = stride == 1 and inside == out
         self.downsample = None if fits else nn.Sequential(nn.Conv2d(inside, out, 1, stride, bias=False), make(out))
 
-    def forward(self, x: Float[Tensor, "b d h w"], present: Present | None) -> tuple[Float[Tensor, "b e i j"], Present | None]:
+    def forward(
+        self, x: Float[Tensor, "b d h w"], present: Present | None
+    ) -> tuple[Float[Tensor, "b e i j"], Bool[Tensor, "b i j"] | None]:
         """The next map and which of its cells are real."""
         fewer = halved(present) if self.downsample is not None and self._stride() == 2 else present
         shortcut = x if self.downsample is None else convolve(cast(nn.Conv2d, self.downsample[0]), self.downsample[1], x)
@@ -132,7 +134,7 @@ class ResNet(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def forward(self, image: Float[Tensor, "b 3 h w"], present: Present | None = None) -> list[Float[Tensor, "b d i j"]]:
+    def forward(self, image: Float[Tensor, "b 3 h w"], present: Present | None = None) -> list[Float[Tensor, "b _ _ _"]]:
         """The maps of the four stages, at a fourth to a thirty-second of the side.
 
         Args:
@@ -164,7 +166,7 @@ def bool_all(present: Present) -> bool:
     return not (torch.compiler.is_compiling() or torch.jit.is_tracing()) and bool(present.all())
 
 
-def halved(present: Present | None) -> Present | None:
+def halved(present: Bool[Tensor, "b y x"] | None) -> Bool[Tensor, "b h w"] | None:
     """Which cells are real after a stride of 2: those whose first pixel is."""
     return None if present is None else present[:, ::2, ::2]
 
@@ -174,7 +176,7 @@ def zeroed(x: Float[Tensor, "b d h w"], present: Present | None) -> Float[Tensor
     return x if present is None else x * rearrange(present, "b h w -> b 1 h w")
 
 
-def reduced(present: Present, height: int, width: int) -> Present:
+def reduced(present: Bool[Tensor, "b y x"], height: int, width: int) -> Bool[Tensor, "b h w"]:
     """Which cells of a smaller map are real: those whose first pixel is.
 
     Source: nearest-neighbour interpolation, as the authors do it.

@@ -1,0 +1,83 @@
+"""From mask logits to masks of the picture: one for each query, or one map that gives every pixel to one segment.
+
+Source: Carion et al. 2020, section 4.4 and the authors' post-processing.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from einops import rearrange
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor
+from torch.nn import functional as F
+
+from pellucid.data.polygons import to_codes
+from pellucid.task import Batch
+
+SMALL = 4  # pixels: a segment that is no larger is none
+
+
+def shown_masks(logits: Float[Tensor, "q h w"], batch: Batch, i: int) -> Float[Tensor, "q y x"]:
+    """Mask logits at the size that the model saw picture `i` in, without its padding."""
+    present = batch["pixel_present"][i]
+    large = F.interpolate(rearrange(logits.float(), "q h w -> q 1 h w"), size=present.shape, mode="bilinear", align_corners=False)
+    height, width = int(present.any(1).sum()), int(present.any(0).sum())
+    return rearrange(large, "q 1 h w -> q h w")[:, :height, :width]
+
+
+def nearest(image: Shaped[Tensor, "*n h w"], size: tuple[int, int]) -> Shaped[Tensor, "*n y x"]:
+    """A map at another size, each pixel from the one below its middle, as Pillow does it."""
+    rows, columns = (((torch.arange(new) + 0.5) * old / new).long() for new, old in zip(size, image.shape[-2:], strict=True))
+    return image[..., rows, :][..., columns]
+
+
+def instance_masks(logits: Float[Tensor, "b q h w"], batch: Batch, order: Int[Tensor, "b q"]) -> list[list[dict[str, Any]]]:
+    """Per picture, in the order given, the run-length codes of the queries' masks at the stored picture's size."""
+    found = []
+    for i, rows in enumerate(order):
+        seen = shown_masks(logits[i], batch, i)[rows] > 0  # a probability above a half
+        height, width = batch["size_hw"][i].tolist()
+        found.append(to_codes(nearest(seen, (height, width))))
+    return found
+
+
+def panoptic(
+    logits: Float[Tensor, "q c"], masks: Float[Tensor, "q h w"], size: tuple[int, int], stuff: Sequence[int], threshold: float = 0.85
+) -> tuple[Int[Tensor, "y x"], list[dict[str, Any]]]:
+    """The segment of every pixel, and of each segment its `id`, `class_index`, `thing` and `area`.
+
+    Queries that are sure of a class compete for every pixel; those of one class of `stuff` are one segment; what is left with four
+    pixels or fewer drops out, and the others compete again.
+
+    Args:
+        masks: mask logits without padding, as `shown_masks` gives them.
+        size: height and width of the map.
+        stuff: classes without instances.
+        threshold: probability above which a query is sure.
+    Differs: the authors resize the padded map to the picture's size, which shifts it where a batch is padded.
+    """
+    scores, classes = logits.float().softmax(-1).max(-1)
+    keep = ((classes < logits.shape[-1] - 1) & (scores > threshold)).nonzero()[:, 0]
+    if not len(keep):
+        return torch.zeros(size, dtype=torch.long), []
+    joined = True
+    while True:
+        ids = nearest(masks[keep].argmax(0), size)
+        if joined:  # as the authors: only the first time
+            for kind in stuff:
+                same = (classes[keep] == kind).nonzero()[:, 0]
+                if len(same) > 1:
+                    ids = torch.where(torch.isin(ids, same), same[0], ids)
+        joined = False
+        areas = torch.bincount(ids.flatten(), minlength=len(keep))
+        large = areas > SMALL
+        if large.all():
+            break
+        keep = keep[large]
+        if not len(keep):
+            return torch.zeros(size, dtype=torch.long), []
+    told = [
+        {"id": i, "class_index": int(classes[q]), "thing": int(classes[q]) not in stuff, "area": int(areas[i])} for i, q in enumerate(keep)
+    ]
+    return ids.cpu(), told

@@ -1,0 +1,242 @@
+"""Detection: which objects a picture shows and where, as a set of classes and boxes."""
+
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from einops import rearrange
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from pellucid.coerce import natural, nearest
+from pellucid.data.boxes import Framed, test_boxes, train_boxes
+from pellucid.data.padded import bucket_length, padded, patch_mask
+from pellucid.data.pictures import read_labels, readable, where, write_labels
+from pellucid.data.read import require
+from pellucid.data.subset import known_labels
+from pellucid.data.views import IMAGENET_MEAN, IMAGENET_STD
+from pellucid.errors import BadData, BadUsage
+from pellucid.losses.masks import mask_losses
+from pellucid.losses.matching import Costs, Matches, match
+from pellucid.losses.set_prediction import Truth, Weights, class_amount, named, set_losses
+from pellucid.metrics.coco import coco_metrics
+from pellucid.nn.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
+from pellucid.nn.detr import Detr, Shape, layers_of
+from pellucid.nn.detr_names import ours
+from pellucid.nn.resnet_weights import pretrained_resnet
+from pellucid.task import Batch, Example, Metric, Output, Site
+from pellucid.tasks.detection.masks import instance_masks
+from pellucid.tasks.detection.model import DetectionModel
+from pellucid.tasks.detection.settings import DetectionSettings
+
+ANY = -1  # in an answer: the query that says it most
+
+
+class Detection:
+    """A picture to boxes of `labels`.
+
+    Examples hold `image` and `objects` (`label`, `box_xyxy` in pixels, `crowd`, with masks `segmentation`); perhaps `classes`, all names
+    of the set, and `corruption`. An answer is a query and a class, written `dog@17`, or `dog`, of whichever query says so most.
+    """
+
+    score_unit = "log-probability"
+    takes = "image"
+
+    def __init__(self, model: DetectionModel, labels: Sequence[str], settings: DetectionSettings):
+        self.model, self.labels, self.settings = model, tuple(labels), settings
+        self.index = {label: i for i, label in enumerate(self.labels)}
+        side, seen = settings.patch, {"picture": "picture"}
+        self.sites = {
+            "input": Site(
+                "pixels",
+                "b c (h p) (w q)",
+                unit="c p q",
+                axes={"p": side, "q": side},
+                present="patch_present",
+                **seen,  # type: ignore[arg-type]
+            ),
+            "backbone": Site("net.input_proj", "b d h w", present="cell_present", **seen),  # type: ignore[arg-type]
+            "encoder": Site("net.memory", "b d h w", present="cell_present", **seen),  # type: ignore[arg-type]
+        }
+
+    # ---- data --------------------------------------------------------------------------------------------------------
+
+    def prepare(self, examples: Sequence[Example], source: str) -> list[Example]:
+        """Examples whose pictures can be read and whose labels are known; pictures without objects stay.
+
+        Raises:
+            BadData: a column is missing, a label unknown, a picture broken; with the row.
+        """
+        require(examples, ("image",), source)
+        told = [{"id": e["id"], "labels": [o["label"] for o in e["objects"]]} for e in examples if "objects" in e]
+        known_labels(told, self.labels, source)
+        kept = readable(examples, source, self.settings.check, self.settings.broken)
+        return [{**e, "length": bucket_length(e)} for e in kept]
+
+    def collate(self, examples: Sequence[Example]) -> Batch:
+        """`picture`, its masks, `size_hw`, and where examples have objects `boxes_cxcywh`, `class_index` and perhaps `masks`, lists."""
+        return self._batch(examples, [test_boxes(e, self.settings.view) for e in examples])
+
+    def train_batch(self, examples: Sequence[Example], seeds: Sequence[int]) -> Batch:
+        """As `collate`, of random views."""
+        view = self.settings.train_view
+        return self._batch(examples, [train_boxes(e, view, seed) for e, seed in zip(examples, seeds, strict=True)])
+
+    def _batch(self, examples: Sequence[Example], framed: Sequence[Framed]) -> Batch:
+        picture, present = padded([f.picture for f in framed])
+        batch: Batch = {
+            "picture": picture,
+            "pixel_present": present,
+            "patch_present": patch_mask(present, self.settings.patch),
+            "cell_present": patch_mask(present, self.model.net.backbone.stride),
+            "size_hw": torch.tensor([f.size_hw for f in framed]),
+        }
+        if not all("objects" in e for e in examples):
+            return batch
+        shown = [torch.tensor(f.picture.shape[:0:-1]).repeat(2) for f in framed]  # width, height, width, height
+        batch["boxes_cxcywh"] = [xyxy_to_cxcywh(f.boxes_xyxy / size) for f, size in zip(framed, shown, strict=True)]
+        batch["class_index"] = [torch.tensor([self.index[label] for label in f.labels], dtype=torch.long) for f in framed]
+        if self.settings.masks:
+            batch["masks"] = [_masks(f, e) for f, e in zip(framed, examples, strict=True)]
+        return batch
+
+    # ---- the promises ------------------------------------------------------------------------------------------------
+
+    def loss(self, output: Output, batch: Batch) -> dict[str, Float[Tensor, ""]]:
+        """Cross-entropy in nats, the boxes' distance and 1 - GIoU of each decoder layer, the last under plain names; masks' of the last."""
+        told = self.settings
+        truth = Truth(batch["class_index"], batch["boxes_cxcywh"])
+        logits, boxes = layers_of(output, "logits"), layers_of(output, "boxes_cxcywh")
+        costs = Costs(told.label_cost, told.box_cost, told.giou_cost)
+        matches = match(logits, boxes, truth.classes, truth.boxes, costs)
+        weights = Weights(told.label_weight, told.box_weight, told.giou_weight, told.no_object_weight)
+        losses = named(set_losses(logits, boxes, truth, matches, weights))
+        return losses | (self._mask_losses(output, batch, matches.of_layer(len(logits) - 1), truth) if told.masks else {})
+
+    def _mask_losses(self, output: Output, batch: Batch, last: Matches, truth: Truth) -> dict[str, Float[Tensor, ""]]:
+        logits = output["mask_logits"][last.example, last.query]
+        pairs = zip(last.example.tolist(), last.target.tolist(), strict=True)
+        size = batch["pixel_present"].shape[1:]
+        return mask_losses(logits, [batch["masks"][i][j] for i, j in pairs], (size[0], size[1]), truth.num)
+
+    def amounts(self, batch: Batch) -> dict[str, float]:
+        """Over how much each part of the loss is a mean: weights of queries, or objects."""
+        sizes = [len(c) for c in batch["class_index"]]
+        ce = class_amount(sizes, self.settings.num_queries, self.settings.no_object_weight)
+        each = {"ce": ce, "bbox": float(sum(sizes)), "giou": float(sum(sizes))}
+        earlier = {f"{name}_{i}": value for name, value in each.items() for i in range(self.settings.decoder_layers - 1)}
+        return each | earlier | {"mask": each["bbox"], "dice": each["bbox"]}
+
+    def predict(self, output: Output, batch: Batch) -> list[Any]:
+        """All queries, the surest first: `labels`, `scores`, `boxes_xyxy` in pixels of the picture, `queries`, with a mask head `masks`.
+
+        `answers` are those from the threshold on, as `dog@17`.
+        """
+        scores, classes = output["logits"].float().softmax(-1)[..., :-1].max(-1)
+        height, width = batch["size_hw"].unbind(1)
+        scale = rearrange(torch.stack([width, height, width, height]), "d b -> b 1 d")
+        boxes = cxcywh_to_xyxy(output["boxes_cxcywh"].float()) * scale
+        order = scores.argsort(stable=True, dim=-1, descending=True)
+        masks = instance_masks(output["mask_logits"], batch, order) if "mask_logits" in output else None
+        return [
+            self._told(scores[i][rows].tolist(), classes[i][rows].tolist(), boxes[i][rows].tolist(), rows.tolist())
+            | ({} if masks is None else {"masks": masks[i]})
+            for i, rows in enumerate(order)
+        ]
+
+    def _told(self, scores: list[float], classes: list[int], boxes: list[list[float]], queries: list[int]) -> dict[str, Any]:
+        labels = [self.labels[c] for c in classes]
+        each = zip(labels, queries, scores, strict=True)
+        answers = [f"{label}@{query}" for label, query, score in each if score >= self.settings.threshold]
+        return {"labels": labels, "scores": scores, "boxes_xyxy": boxes, "queries": queries, "answers": answers}
+
+    def metrics(self) -> dict[str, Metric]:
+        """COCO's twelve numbers, average precision first; with masks also that of masks."""
+        return coco_metrics(masks=bool(self.settings.masks))
+
+    def answer(self, output: Output) -> Shaped[Tensor, "b 2"]:
+        """Query and class of the surest box."""
+        logits = output["logits"][..., :-1] - output["logits"].logsumexp(-1, keepdim=True)
+        best = rearrange(logits, "b q c -> b (q c)").argmax(-1)
+        return torch.stack([best // logits.shape[-1], best % logits.shape[-1]], -1)
+
+    def gold(self, examples: Sequence[Example]) -> Shaped[Tensor, "b 2"]:
+        """Query and class that each example's `label` names: `dog@17`; of `dog`, or of the first of its objects, the query is -1: any.
+
+        Raises:
+            BadData: an example without a label or objects.
+            BadUsage: a label that the model does not know, or a query that it does not have.
+        """
+        return torch.tensor([self._asked(e) for e in examples])
+
+    def _asked(self, example: Example) -> tuple[int, int]:
+        label = example.get("label") or next((o["label"] for o in example.get("objects", ())), None)
+        if label is None:
+            raise BadData(f"{where(example)}: it has no object whose detection could be explained")
+        name, _, query = str(label).rpartition("@") if str(label) not in self.index else (str(label), "", "")
+        if name not in self.index:
+            raise BadUsage(f"answer {label!r}: no such label{nearest(name or query, self.labels)}")
+        if query and not (query.isdecimal() and int(query) < self.settings.num_queries):
+            raise BadUsage(f"answer {label!r}: no query {query!r}; there are 0 to {self.settings.num_queries - 1}")
+        return int(query) if query else ANY, self.index[name]
+
+    def score(self, output: Output, answer: Shaped[Tensor, "b 2"]) -> Float[Tensor, " b"]:
+        """log p(class at the query) in nats; of any query, the highest."""
+        query, label = answer.unbind(-1)
+        log_probs = output["logits"].float().log_softmax(-1)[torch.arange(len(label), device=label.device), :, label]  # b q
+        at = log_probs.gather(-1, query.clamp_min(0)[:, None])[:, 0]
+        return torch.where(query == ANY, log_probs.amax(-1), at)
+
+    def translate(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Published weights, of the authors, of Hugging Face or of detectron2, under our names."""
+        return ours(tensors)[0]
+
+
+def _masks(framed: Framed, example: Example) -> Tensor:
+    if framed.masks is None:
+        raise BadData(f"{where(example)}: its objects have no segmentation, which task.masks needs; read them with ?masks=yes")
+    return framed.masks
+
+
+# ---- building ---------------------------------------------------------------------------------------------------------
+
+
+def network(settings: DetectionSettings, num_classes: int, pretrained: str) -> DetectionModel:
+    """The detector that the settings describe; `pretrained` weights are the backbone's."""
+    backbone = pretrained_resnet(settings.backbone, pretrained, settings.dilate, settings.train_backbone)
+    shape = Shape(
+        num_classes,
+        settings.num_queries,
+        settings.width,
+        settings.num_heads,
+        settings.encoder_layers,
+        settings.decoder_layers,
+        settings.feedforward,
+        settings.dropout,
+        settings.pre_norm,
+        settings.position,
+    )
+    net = Detr(backbone, shape, settings.mask_padding, settings.masks)
+    view = settings.view
+    return DetectionModel(net, view.mean or IMAGENET_MEAN, view.std or IMAGENET_STD, settings.aux_loss)
+
+
+def build(settings: DetectionSettings, train: Sequence[Example]) -> Detection:
+    """The task as `settings` say; its labels are the set's `classes`, else those that the training examples name."""
+    require(train, ("image", "objects"), str(train[0]["id"]) if train else "training set")
+    labels = train[0].get("classes") or sorted({str(o["label"]) for e in train for o in e["objects"]}, key=natural)
+    if not labels:
+        raise BadData(f"{train[0]['id']}: no picture has an object")
+    return Detection(network(settings, len(labels), settings.pretrained), labels, settings)
+
+
+def restore(settings: DetectionSettings, folder: pathlib.Path) -> Detection:
+    """The task that a run's `preprocessing` folder describes; weights come after."""
+    labels = read_labels(folder)
+    return Detection(network(settings, len(labels), ""), labels, settings)
+
+
+def write(task: Detection, folder: pathlib.Path) -> None:
+    """What the weights do not hold."""
+    write_labels(task.labels, folder)
