@@ -50,16 +50,20 @@ def load(path: pathlib.Path) -> Tensors:
         raise BadData(f"{path}: not a whole safetensors file ({error}); copy it again") from None
 
 
-def rename(tensors: Mapping[str, Tensor], table: Table, back: bool = False) -> Tensors:
+def rename(tensors: Mapping[str, Tensor], table: Table, back: bool = False, whose: str = "") -> Tensors:
     """The tensors under our names, or with `back` under the foreign ones; the first rule that fits a key moves it.
 
+    Args:
+        whose: names the foreign names in messages; given, a key that no rule fits is an error instead of staying.
     Raises:
-        BadData: two keys would get one name.
+        BadData: two keys would get one name, or no rule fits one.
     """
     rules = [(_pattern(theirs if not back else ours), ours if not back else theirs) for theirs, ours in table]
     moved: Tensors = {}
     for key, value in tensors.items():
-        new = next((_move(match, key, target) for pattern, target in rules if (match := pattern.match(key))), key)
+        new = next((_move(match, key, target) for pattern, target in rules if (match := pattern.match(key))), "" if whose else key)
+        if whose and not new:
+            raise BadData(f"{whose} names: {key!r} " + ("has none" if back else "is none that we know"))
         if new in moved:
             raise BadData(f"name table: two keys become {new!r}, the second is {key!r}")
         moved[new] = value
