@@ -1,7 +1,10 @@
 """Nothing but tensors comes out of a pickle, and nothing of it runs."""
 
+import argparse
+import fractions
 import io
 import os
+import pathlib
 import pickle
 from collections import OrderedDict
 
@@ -92,3 +95,19 @@ def test_weights_are_found_beside_other_things_and_inside_a_wrapper():
 def test_what_holds_no_named_tensors_is_bad_data(read, raw):
     with pytest.raises((BadData, UnsafeInput), match=r"^x: "):
         read(raw, "x")
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_flags_beside_the_weights_are_left_out_and_no_other_class_is_let_in(zipped):
+    def checkpoint(**flags) -> bytes:
+        file = io.BytesIO()
+        told = {"model": STATE, "args": argparse.Namespace(lr=1e-4, device="cuda", masks=False, **flags), "epoch": 299}
+        torch.save(told, file, _use_new_zipfile_serialization=zipped)
+        return file.getvalue()
+
+    found = pickles.weights_only(checkpoint(), "x")
+    assert found.keys() == STATE.keys() and all(torch.equal(found[k], v) for k, v in STATE.items())
+    for flag in (pathlib.PurePosixPath("x"), argparse.ArgumentParser, Runs(os.system, "echo"), fractions.Fraction(1)):
+        with pytest.raises(UnsafeInput, match="x: holds more than tensors"):
+            pickles.weights_only(checkpoint(flag=flag), "x")
+    assert argparse.Namespace not in torch.serialization.get_safe_globals()

@@ -1,5 +1,6 @@
 """Tensors out of pickles, without trust: nothing but tensors can come out, and nothing of the file is ever run."""
 
+import argparse
 import io
 import pickle
 from collections import OrderedDict
@@ -17,16 +18,18 @@ _INNER = ("state_dict", "model", "model_state_dict", "weights")  # where checkpo
 def weights_only(raw: bytes, label: str) -> "dict[str, Tensor]":
     """The named tensors of a file that `torch.save` wrote, read by torch's own weights-only reader.
 
-    Whatever lies beside the weights (`{"model": ..., "epoch": ...}`) is left out, and so is the `module.` of a wrapped model.
+    Whatever lies beside the weights (`{"model": ..., "epoch": ...}`) is left out, and so is the `module.` of a wrapped model. Flags as
+    argparse keeps them may lie there: they are a class that holds values and does nothing.
 
     Raises:
-        UnsafeInput: it holds more than tensors and plain values.
+        UnsafeInput: it holds more than tensors, plain values and flags.
         BadData: it is no such file, or no named tensors are in it.
     """
     import torch
 
     try:
-        found = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            found = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "Unsupported" in str(error) or "GLOBAL" in str(error):
             raise UnsafeInput(f"{label}: holds more than tensors, which could run code ({_line(error)}); refused") from None
