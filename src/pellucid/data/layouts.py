@@ -11,7 +11,8 @@ KINDS = {
     "shards": "pictures in tar or zip files, not unpacked: WebDataset shards name-{0000..0012}.tar, or class folders; ?classes=FILE",
     "pack": "pictures in one .npz file: arrays data, offsets, labels, classes; option ?names=ARRAY",
     "imagenet": "ImageNet and its relatives; options ?set=val|v2|a|r|sketch&label=name&classes=FILE&real=yes&among=present",
-    "coco": "COCO instances, a folder or FILE.json; options ?split=train2017&images=DIR&missing=skip&empty=drop&boxes=clip&objects=drop",
+    "coco": "COCO instances, a folder or FILE.json; options ?split=train2017&images=DIR&missing=skip&empty=drop&boxes=clip&format=xyxy"
+    "&masks=yes&objects=drop",
     "voc": "PASCAL VOC; options ?set=trainval&year=2007&classes=FILE&missing=skip",
     "nuswide": "table of path, list of tags and split, as ASL's authors prepared NUS-WIDE; options ?split=train&images=DIR&missing=skip",
     "openimages": "Open Images' verified labels; options ?split=validation&images=DIR&missing=skip&classes=trainable",

@@ -27,6 +27,8 @@ _KINDS = {
     "polarity": "train, dev, test, away: generated sentences with one planted word of praise or blame; no download",
     "digits": "train, test: the handwritten digits that scikit-learn carries, 32 x 32 pixels; no download",
     "digit-grid": "train, test: up to eight of these digits in a picture, 80 labels; no download",
+    "shapes": "train, test, away: generated discs, squares and triangles with their boxes; options ?num=N&sizes=mixed&masks=yes",
+    "textures": "train, test: generated pictures without labels, patched together of textures; options ?num=N&sizes=mixed",
     "functional": "4_20/points, 4_20/train and so on: generated points whose right explanations are known, COLUMNS_DIFFICULTY/PART",
     "hf": "Hugging Face datasets: a local folder or a hub name; options ?config=NAME&split=NAME&revision=NAME",
     "sentiment": "movies/train, movies/dev, movies/test, amazon, tweets, editorials: sentences, positive or negative",
@@ -103,6 +105,10 @@ def _rows(kind: str, place: str, options: dict[str, str]) -> Rows:
         from pellucid.data import hub
 
         return hub.read(place, options)
+    if kind in ("shapes", "textures"):
+        from pellucid.data import scenes
+
+        return scenes.read_shapes(place, options) if kind == "shapes" else scenes.read_textures(place, options)
     if options:
         raise BadUsage(f"{kind}:{place}: {kind}: takes no options")
     if kind == "polarity":
@@ -158,7 +164,7 @@ def _expanded(source: str) -> str:
 def _place(source: str) -> str:
     """What messages call the source."""
     kind, place, _ = _parts(source)
-    return source if kind.startswith(("sentiment", "hf", "functional")) else place
+    return source if kind.startswith(("sentiment", "hf", "functional", "shapes", "textures")) else place
 
 
 def _joined(column: str, columns: list[str]) -> list[str]:

@@ -68,6 +68,7 @@ class Renamed:
     def __init__(self, labels: Mapping[str, str]):
         self.labels = labels
         self.shared: dict[tuple[str, ...], tuple[str, ...]] = {}  # the rows of a set hold one tuple, before and after
+        self.ids: dict[tuple[tuple[str, ...], tuple[int, ...]], tuple[int, ...]] = {}
 
     def __call__(self, example: dict[str, Any]) -> dict[str, Any]:
         """The example renamed; of a class that is present and absent under two old names, present counts."""
@@ -75,6 +76,8 @@ class Renamed:
         present = set(changed.get("labels", ()))
         changed |= {key: [name for name in changed[key] if name not in present] for key in ("absent", "unknown") if key in changed}
         changed |= {key: self._tuple(example[key]) for key in _SHARED if isinstance(example.get(key), tuple)}
+        if "classes" in changed and "category_ids" in example:
+            changed["category_ids"] = self._ids(example["classes"], example["category_ids"])
         if isinstance(example.get("objects"), list):
             changed["objects"] = [{**o, "label": self.labels.get(o["label"], o["label"])} for o in example["objects"]]
         return {**example, **changed}
@@ -86,3 +89,12 @@ class Renamed:
         if names not in self.shared:
             self.shared[names] = tuple(self._names(names))
         return self.shared[names]
+
+    def _ids(self, names: tuple[str, ...], ids: tuple[int, ...]) -> tuple[int, ...]:
+        """The ids of the classes that are left: of several under one name the first."""
+        if (names, ids) not in self.ids:
+            first: dict[str, int] = {}
+            for name, number in zip(names, ids, strict=True):
+                first.setdefault(self.labels.get(name, name), number)
+            self.ids[names, ids] = tuple(first.values())
+        return self.ids[names, ids]
