@@ -41,6 +41,7 @@ def test_labels_come_in_the_order_of_category_ids_with_gaps(tmp_path):
     first, second = read(Data(lay(tmp_path)))
     assert first["classes"] == ("person", "stop sign", "toothbrush")
     assert first["labels"] == ["person", "toothbrush"] and second["labels"] == []
+    assert first["category_ids"] == (1, 13, 90)
     assert (first["id"], first["image_id"], first["width"], first["height"]) == ("instances_small.json:7", 7, 100, 50)
     assert first["image"] == f"{tmp_path}/images/small/b.jpg"
 
@@ -101,6 +102,8 @@ def test_pictures_are_found_where_the_usual_layouts_have_them(tmp_path):
         (changed("annotations", 2, id="x"), "annotation 3 has the id 'x'; expected an integer"),
         (changed("images", 1, width=0), "image 3 has the width 0; expected pixels"),
         (changed("images", 1, file_name=None), "image 3: expected the name of a picture file, found None"),
+        (changed("annotations", 0, area=-1), "annotation 11 has the area -1; expected square pixels"),
+        (changed("annotations", 0, area=float("nan")), "annotation 11 has the area nan"),
         (changed("categories", 0, name=""), "category 90 has the name ''"),
         ({"images": []}, "no list 'annotations'"),
         ([], "no list 'images'"),
@@ -112,6 +115,75 @@ def test_what_is_wrong_is_named_by_its_id(tmp_path, tree, told):
     with pytest.raises(BadData, match=told) as caught:
         read(Data(lay(tmp_path, tree)))
     assert "\n" not in str(caught.value)
+
+
+def test_a_box_without_an_area_counts_among_the_labels_and_is_no_object(tmp_path, caplog):
+    tree = changed("annotations", 1, bbox=[5, 5, 0, 10])
+    tree["annotations"][2]["bbox"] = [100, 3, 1, 1]  # of it nothing lies in the picture
+    with caplog.at_level(logging.WARNING, "pellucid"):
+        row = read(Data(lay(tmp_path, tree)))[0]
+    assert [o["id"] for o in row["objects"]] == [11] and row["labels"] == ["person", "toothbrush"]
+    assert "2 boxes have no width or no height and are left out, first that of annotation 12" in caplog.text
+
+
+def test_a_box_whose_area_is_not_told_has_that_of_its_sides(tmp_path):
+    tree = changed("annotations", 0, area=None)
+    del tree["annotations"][2]["area"]
+    assert [o["area"] for o in read(Data(lay(tmp_path, tree)))[0]["objects"]] == [150, 5000, 1]
+
+
+def test_outlines_are_kept_where_asked_for(tmp_path):
+    outline = [[10, 20, 40, 20, 40, 25]]
+    source = lay(tmp_path, changed("annotations", 0, segmentation=outline))
+    assert [o.get("segmentation") for o in read(Data(source + "?masks=yes"))[0]["objects"]] == [outline, None, None]
+    assert not any("segmentation" in o for o in read(Data(source))[0]["objects"])
+
+
+def boxed(*boxes) -> dict:
+    """A set of one picture of 100 x 50 with these boxes."""
+    annotations = [{"id": 20 + i, "image_id": 7, "category_id": 1, "bbox": list(box)} for i, box in enumerate(boxes)]
+    return {**TREE, "annotations": annotations}
+
+
+def test_corners_given_for_sizes_are_told_as_such_and_read_where_asked(tmp_path):
+    corners = [[60, 10, 90, 40], [70, 30, 95, 45], [5, 5, 20, 15]]
+    told = r"2 of 3 boxes, as \[60.0, 10.0, 90.0, 40.0\], reach over the edge, .* look like corners \(xyxy\); .* add \?format=xyxy"
+    source = lay(tmp_path, boxed(*corners))
+    for options in ("", "?boxes=clip"):  # cut off, they would be wrong boxes that nobody notices
+        with pytest.raises(BadData, match=told):
+            read(Data(source + options))
+    assert [o["box_xyxy"] for o in read(Data(source + "?format=xyxy"))[0]["objects"]] == corners
+
+
+def test_one_box_over_the_edge_among_many_is_told_for_itself(tmp_path):
+    source = lay(tmp_path, boxed([5, 5, 20, 15], [5, 5, 20, 16], [60, 10, 90, 40]))
+    with pytest.raises(BadData, match=r"annotation 22: .* reaches over the edge; add \?boxes=clip .*; or all these look like corners"):
+        read(Data(source))
+    source = lay(tmp_path, boxed([60, 10, 90, 40], [70, 30, 25, 12]))  # the second is surely not corners
+    with pytest.raises(BadData, match=r"annotation 20: .* to cut such boxes off \(1 such boxes\)"):
+        read(Data(source))
+
+
+def test_corners_in_the_wrong_order_are_a_negative_side(tmp_path):
+    with pytest.raises(BadData, match=r"annotation 20: .* has a negative side"):
+        read(Data(lay(tmp_path, boxed([60, 10, 50, 40])) + "?format=xyxy"))
+
+
+def test_fractions_of_the_picture_are_told_from_pixels(tmp_path):
+    with pytest.raises(BadData, match=r"the boxes look like fractions of their pictures, as \[0.1, 0.2, 0.5, 0.25\]; COCO's are in pixels"):
+        read(Data(lay(tmp_path, boxed([0.1, 0.2, 0.5, 0.25]))))
+    assert len(read(Data(lay(tmp_path, boxed([0, 0, 1, 1]))))[0]["objects"]) == 1  # one whole pixel
+
+
+def test_a_set_without_any_object_is_read(tmp_path):
+    rows = read(Data(lay(tmp_path, boxed())))
+    assert [row["objects"] for row in rows] == [[], []]
+
+
+def test_an_empty_file_is_told(tmp_path):
+    (tmp_path / "x.json").write_text("")
+    with pytest.raises(BadData, match=r"x.json: not JSON"):
+        read(Data(f"coco:{tmp_path}/x.json"))
 
 
 def test_boxes_over_the_edge_are_cut_off_where_asked(tmp_path):
@@ -144,6 +216,7 @@ def test_labels_are_renamed_everywhere_and_may_become_one(tmp_path):
     row = read(Data(lay(tmp_path), labels={"toothbrush": "person"}))[0]
     assert (row["labels"], row["classes"]) == (["person"], ("person", "stop sign"))
     assert {o["label"] for o in row["objects"]} == {"person"}
+    assert row["category_ids"] == (1, 13)  # of the two that became one, the first class's
     with pytest.raises(BadData, match="no label is 'tooth'; the values are person, stop sign, toothbrush"):
         read(Data(lay(tmp_path), labels={"tooth": "x"}))
 

@@ -1,5 +1,7 @@
 """PASCAL VOC: a class of difficult objects alone counts neither way; pixels are counted from 1 in its files."""
 
+import logging
+
 import pytest
 
 from pellucid.data.read import read
@@ -44,9 +46,26 @@ def test_objects_run_from_zero_to_the_far_edge_of_their_last_pixel(tmp_path):
     assert (row["width"], row["height"]) == (40, 30)
     assert row["objects"][0] == {
         **{"label": "dog", "box_xyxy": [0, 10, 40, 30], "area": 800, "crowd": False},
-        **{"difficult": False, "truncated": True},
+        **{"difficult": False, "truncated": True, "id": 1},
     }
     assert row["objects"][1]["difficult"]
+
+
+def test_objects_and_pictures_of_a_set_are_numbered_from_one(tmp_path):
+    page = PAGE.format(OBJECT.format("dog", 0, BOX) + OBJECT.format("cat", 1, BOX))
+    rows = read(Data(lay(tmp_path, all_states(), {"01": page, "02": page})))
+    assert [row["image_id"] for row in rows] == [1, 2]
+    assert [o["id"] for row in rows for o in row["objects"]] == [1, 2, 3, 4]
+    assert dict(zip(rows[0]["classes"], rows[0]["category_ids"], strict=True)) == {name: i + 1 for i, name in enumerate(CLASSES)}
+
+
+def test_an_object_on_the_pixel_past_the_edge_is_left_out(tmp_path, caplog):
+    past = BOX.replace("<xmin>1<", "<xmin>41<").replace("<xmax>40<", "<xmax>41<")
+    page = PAGE.format(OBJECT.format("dog", 0, past) + OBJECT.format("cat", 0, BOX))
+    with caplog.at_level(logging.WARNING, "pellucid"):
+        row = read(Data(lay(tmp_path, all_states(), {"01": page, "02": PAGE.format("")})))[0]
+    assert [o["label"] for o in row["objects"]] == ["cat"]
+    assert "01.xml: 1 objects lie past the edge of the picture and are left out" in caplog.text
 
 
 def test_without_class_lists_the_objects_tell(tmp_path):

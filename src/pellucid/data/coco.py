@@ -1,5 +1,6 @@
 """COCO's instances: one row per picture, with the objects in it and the names of its classes."""
 
+import math
 import pathlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ OPTIONS: sources.Choices = {
     "empty": ("keep", "drop"),
     "boxes": ("refuse", "clip"),
     "objects": ("keep", "drop"),
+    "masks": ("yes", "no"),
+    "format": ("xywh", "xyxy"),
 }
 SLACK = 2.0  # pixels by which a box may reach over the edge, as rounding leaves some
 _PARTS = ("images", "annotations", "categories")
@@ -32,14 +35,16 @@ class _Place:
 def read(place: str, options: Mapping[str, str]) -> Rows:
     """A row per picture, in the file's order, with `labels` (classes present, in category order) and `classes` (all, by category id).
 
-    `objects` hold `label`, `box_xyxy` in pixels (cut off at the picture's edge), `area`, `crowd` and the annotation's `id`;
-    `image_id`, `width` and `height` are the file's.
+    `objects` hold `label`, `box_xyxy` in pixels (cut off at the picture's edge), `area`, `crowd` and the annotation's `id`, and, where
+    asked for, `segmentation` as the file has it; `image_id`, `width` and `height` are the file's; `category_ids` are those of `classes`.
+    An annotation whose box has no width or no height counts among the labels and is no object.
 
     Args:
         place: a folder (`annotations/instances_SPLIT.json`, or `SPLIT/_annotations.coco.json`) or a JSON file.
         options: `split`; `images`, the folder of the pictures; `missing=skip` leaves out pictures without a file; `empty=drop` those
             without any annotation, as the loader of ASL's authors does; `boxes=clip` cuts off boxes that reach further than two pixels
-            over the edge; `objects=drop` keeps the labels only, which takes less memory.
+            over the edge; `objects=drop` keeps the labels only, which takes less memory; `masks=yes` keeps polygons and run lengths;
+            `format=xyxy` reads boxes as corners.
     Raises:
         BadData: the file is not what COCO's is, with the id of the annotation; or pictures are missing.
     """
@@ -49,10 +54,10 @@ def read(place: str, options: Mapping[str, str]) -> Rows:
     _check_tree(tree, found.file)
     names = _categories(tree["categories"], found.file)
     images = _images(tree["images"], found.file)
-    boxes = _checked(tree["annotations"], images, names, found.file, chosen.get("boxes") == "clip")
+    boxes = _checked(tree["annotations"], images, names, found.file, chosen)
     rows = _rows(images, tree["annotations"], names, found)
     if chosen.get("objects") != "drop":
-        rows = _with_objects(rows, tree["annotations"], names, boxes)
+        rows = _with_objects(rows, tree, names, boxes, chosen.get("masks") == "yes", found.file)
     if chosen.get("empty") == "drop":
         full = {annotation["image_id"] for annotation in tree["annotations"]}
         rows = [row for row in rows if row["image_id"] in full]
@@ -124,7 +129,11 @@ def _images(items: list[dict[str, Any]], file: pathlib.Path) -> dict[int, dict[s
 
 
 def _checked(
-    annotations: list[dict[str, Any]], images: dict[int, dict[str, Any]], names: dict[int, str], file: pathlib.Path, clip: bool
+    annotations: list[dict[str, Any]],
+    images: dict[int, dict[str, Any]],
+    names: dict[int, str],
+    file: pathlib.Path,
+    options: Mapping[str, str],
 ) -> list[list[float]]:
     """The boxes as x, y, x, y, cut off at the edges; every annotation of a known picture and category."""
     import numpy as np
@@ -135,21 +144,18 @@ def _checked(
             raise BadData(f"{file}: annotation {a['id']} is of image {a.get('image_id')!r}, which the file does not have")
         if a.get("category_id") not in names:
             raise BadData(f"{file}: annotation {a['id']} is of category {a.get('category_id')!r}; there are {len(names)} others")
-    try:
-        raw = np.array([a["bbox"] for a in annotations], dtype=np.float64).reshape(len(annotations), 4)
-    except (KeyError, TypeError, ValueError):
-        wrong = next(a for a in annotations if not _is_box(a.get("bbox")))
-        raise BadData(f"{file}: annotation {wrong['id']} has the bbox {wrong.get('bbox')!r}; expected [x, y, width, height]") from None
+    corners = options.get("format") == "xyxy"
+    raw = _raw_boxes(annotations, file, "[x, y, x, y]" if corners else "[x, y, width, height]")
     sizes = np.array([(images[a["image_id"]]["width"], images[a["image_id"]]["height"]) for a in annotations], dtype=np.float64)
     sizes = sizes.reshape(len(annotations), 2)
-    low, high = raw[:, :2], raw[:, :2] + raw[:, 2:]
-    over = np.maximum(-low, high - sizes).max(1, initial=0)
-    outside = (low > sizes).any(1) | (high < 0).any(1)
+    low, high = raw[:, :2], raw[:, 2:] if corners else raw[:, :2] + raw[:, 2:]
+    over = np.maximum(-low, high - sizes).max(1, initial=0) > SLACK
+    meant = "" if corners else _meant(raw, sizes, over, file)
     faults = {
         "is not finite": ~np.isfinite(raw).all(1),
-        "has a negative side": (raw[:, 2:] < 0).any(1),
-        "lies outside the picture": outside,
-        "reaches over the edge; add ?boxes=clip to cut such boxes off": (over > SLACK) & (not clip),
+        "has a negative side": (high < low).any(1),
+        "lies outside the picture": (low > sizes).any(1) | (high < 0).any(1),
+        f"reaches over the edge; add ?boxes=clip to cut such boxes off{meant}": over & (options.get("boxes") != "clip"),
     }
     for fault, rows in faults.items():
         if rows.any():
@@ -159,10 +165,42 @@ def _checked(
             raise BadData(
                 f"{file}: annotation {annotations[i]['id']}: the box {annotations[i]['bbox']} in a picture of {size} {fault}{more}"
             )
-    flat = int(((raw[:, 2:] == 0).any(1)).sum())
-    if flat:
-        log.warning("%s: %d boxes have no width or no height; they are kept", file, flat)
     return np.concatenate([low.clip(min=0), np.minimum(high, sizes)], axis=1).tolist()
+
+
+def _raw_boxes(annotations: list[dict[str, Any]], file: pathlib.Path, expected: str) -> Any:
+    """The four numbers of each, as they stand there, in an array."""
+    import numpy as np
+
+    try:
+        return np.array([a["bbox"] for a in annotations], dtype=np.float64).reshape(len(annotations), 4)
+    except (KeyError, TypeError, ValueError):
+        wrong = next(a for a in annotations if not _is_box(a.get("bbox")))
+        raise BadData(f"{file}: annotation {wrong['id']} has the bbox {wrong.get('bbox')!r}; expected {expected}") from None
+
+
+def _meant(raw: Any, sizes: Any, over: Any, file: pathlib.Path) -> str:
+    """What a message adds where the boxes may be meant as corners; empty where they may not.
+
+    Raises:
+        BadData: they surely are, or they are fractions of the picture.
+    """
+    import numpy as np
+
+    if not np.isfinite(raw).all():
+        return ""
+    if len(raw) and (sizes > 1).any() and (raw % 1 > 0).any() and (np.abs(raw) <= 1).all():
+        raise BadData(f"{file}: the boxes look like fractions of their pictures, as {raw[0].tolist()}; COCO's are in pixels: multiply them")
+    fits = (raw[:, 2:] > raw[:, :2]).all() and (raw >= 0).all() and (raw[:, 2:] <= sizes + SLACK).all()
+    if not (over.any() and fits):
+        return ""
+    said = "look like corners (xyxy); COCO's are [x, y, width, height]: add ?format=xyxy to read them so"
+    if over.mean() > 0.5:
+        first = raw[np.flatnonzero(over)[0]].tolist()
+        raise BadData(
+            f"{file}: {int(over.sum())} of {len(raw)} boxes, as {first}, reach over the edge, and as corners all fit: these {said}"
+        )
+    return f"; or all these {said}"
 
 
 def _is_box(value: Any) -> bool:
@@ -176,7 +214,7 @@ def _rows(images: dict[int, dict[str, Any]], annotations: list[dict[str, Any]], 
     present: dict[int, set[int]] = {key: set() for key in images}
     for a in annotations:
         present[a["image_id"]].add(a["category_id"])
-    classes = tuple(names.values())
+    classes, category_ids = tuple(names.values()), tuple(names)
     return [
         {
             "id": f"{found.file.name}:{key}",
@@ -186,21 +224,42 @@ def _rows(images: dict[int, dict[str, Any]], annotations: list[dict[str, Any]], 
             "height": image["height"],
             "labels": [names[category] for category in sorted(present[key])],
             "classes": classes,
+            "category_ids": category_ids,
         }
         for key, image in images.items()
     ]
 
 
-def _with_objects(rows: Rows, annotations: list[dict[str, Any]], names: dict[int, str], boxes: list[list[float]]) -> Rows:
+def _with_objects(
+    rows: Rows, tree: Mapping[str, Any], names: dict[int, str], boxes: list[list[float]], masks: bool, file: pathlib.Path
+) -> Rows:
+    """The rows with their objects; a box without an area is none, for no detector can learn it."""
     objects: dict[int, list[dict[str, Any]]] = {row["image_id"]: [] for row in rows}
-    for a, box in zip(annotations, boxes, strict=True):
+    flat = []
+    for a, box in zip(tree["annotations"], boxes, strict=True):
+        if box[0] >= box[2] or box[1] >= box[3]:
+            flat.append(a["id"])
+            continue
         objects[a["image_id"]].append(
             {
                 "label": names[a["category_id"]],
                 "box_xyxy": box,
-                "area": a.get("area", (box[2] - box[0]) * (box[3] - box[1])),
+                "area": _area(a, box, file),
                 "crowd": bool(a.get("iscrowd", 0)),
                 "id": a["id"],
+                **({"segmentation": a["segmentation"]} if masks and a.get("segmentation") else {}),
             }
         )
+    if flat:
+        log.warning("%s: %d boxes have no width or no height and are left out, first that of annotation %s", file, len(flat), flat[0])
     return [{**row, "objects": objects[row["image_id"]]} for row in rows]
+
+
+def _area(annotation: dict[str, Any], box: list[float], file: pathlib.Path) -> float:
+    """What the file says, or where it says nothing the box's."""
+    area = annotation.get("area")
+    if area is None:
+        return (box[2] - box[0]) * (box[3] - box[1])
+    if not isinstance(area, (int, float)) or not 0 <= area < math.inf:
+        raise BadData(f"{file}: annotation {annotation['id']} has the area {area!r}; expected square pixels")
+    return area

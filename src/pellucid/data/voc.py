@@ -8,7 +8,7 @@ from typing import Any
 from xml.parsers import expat
 
 from pellucid.data import sources
-from pellucid.data.sources import Rows
+from pellucid.data.sources import Rows, log
 from pellucid.errors import BadData, UnsafeInput
 
 _ANIMALS = ("bird", "cat", "cow", "dog", "horse", "person", "sheep")
@@ -23,7 +23,8 @@ _STATES = {"1": "labels", "0": "unknown", "-1": ""}
 def read(place: str, options: Mapping[str, str]) -> Rows:
     """A row per picture with `labels`, `unknown` (classes of which it has only difficult objects: they count neither way) and `classes`.
 
-    Where `Annotations/` is there: `width`, `height` and `objects` with `label`, `box_xyxy` in pixels, `difficult` and `truncated`.
+    Where `Annotations/` is there: `width`, `height` and `objects` with `label`, `box_xyxy` in pixels, `area` (the box's), `crowd` (never),
+    `difficult`, `truncated` and an `id`; `image_id` and `id` count pictures and objects of the set from 1, `category_ids` the classes.
     The files count pixels from 1 and name the last one inside; our boxes run from 0 to its far edge.
 
     Args:
@@ -44,17 +45,21 @@ def read(place: str, options: Mapping[str, str]) -> Rows:
     states = _states(per_class, names, classes) if per_class else {name: _from_objects(trees[name]["objects"]) for name in names if trees}
     if not states:
         raise BadData(f"{root}: neither ImageSets/Main/CLASS_{part}.txt nor Annotations; no labels to read")
-    rows = [
+    category_ids = tuple(range(1, len(classes) + 1))
+    rows: Rows = [
         {
             "id": f"{root.name}:{name}",
             "image": sources.inside(str(root / "JPEGImages"), f"{name}.jpg", f"{lists}/{part}.txt"),
             "labels": [c for c in classes if states[name].get(c) == "labels"],
             "unknown": [c for c in classes if states[name].get(c) == "unknown"],
             "classes": classes,
+            "category_ids": category_ids,
+            "image_id": number,
             **trees.get(name, {}),
         }
-        for name in names
+        for number, name in enumerate(names, 1)
     ]
+    _number([o for name in trees for o in trees[name]["objects"]])
     return sources.with_pictures(rows, chosen.get("missing", "refuse"), str(root))
 
 
@@ -131,7 +136,18 @@ def _annotation(path: pathlib.Path) -> dict[str, Any]:
     """Width, height and objects of one picture."""
     root = _xml(path)
     width, height = (int(x) for x in _numbers(root, "size", ("width", "height"), path))
-    return {"width": width, "height": height, "objects": [_object(o, width, height, path) for o in root.findall("object")]}
+    objects = [_object(o, width, height, path) for o in root.findall("object")]
+    whole = [o for o in objects if o["area"] > 0]
+    if len(whole) < len(objects):
+        # the files may name a pixel one past the edge: of such an object nothing is left
+        log.warning("%s: %d objects lie past the edge of the picture and are left out", path, len(objects) - len(whole))
+    return {"width": width, "height": height, "objects": whole}
+
+
+def _number(objects: list[dict[str, Any]]) -> None:
+    """Gives each object of a set an id."""
+    for number, found in enumerate(objects, 1):
+        found["id"] = number
 
 
 def _object(found: ElementTree.Element, width: int, height: int, path: pathlib.Path) -> dict[str, Any]:
