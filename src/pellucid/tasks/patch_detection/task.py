@@ -1,0 +1,312 @@
+"""Patch detection: where in a picture its patches were cut out, learned without labels; or all that is like one patch, learned with."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from einops import rearrange
+from jaxtyping import Bool, Float, Shaped
+from torch import Tensor
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
+
+from pellucid.coerce import nearest
+from pellucid.data.padded import padded, patch_mask
+from pellucid.data.patches import Patched, given_patches, id_seed, large_enough, measured_patches, random_patches
+from pellucid.data.pictures import readable, where
+from pellucid.data.read import require
+from pellucid.data.views import IMAGENET_MEAN, IMAGENET_STD
+from pellucid.errors import BadData, BadUsage
+from pellucid.losses.features import feature_loss
+from pellucid.losses.matching import Costs, Matches, match
+from pellucid.losses.set_prediction import Truth, Weights, class_amount, named, set_losses
+from pellucid.metrics.coco import coco_metrics
+from pellucid.metrics.patches import patch_metrics
+from pellucid.nn.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
+from pellucid.nn.detr import Shape, layers_of
+from pellucid.nn.detr_names import ours
+from pellucid.nn.patch_detr import PatchDetr, Patches
+from pellucid.nn.resnet import ResNet
+from pellucid.nn.resnet_weights import pretrained_resnet
+from pellucid.task import Batch, Example, Metric, Output, Site
+from pellucid.tasks.patch_detection.model import PatchModel
+from pellucid.tasks.patch_detection.one_shot import MATCH, drawn, questions
+from pellucid.tasks.patch_detection.settings import PatchSettings
+
+FOUND = 1  # the class of a query that found a patch; 0 is never used and 2 is none, so that the authors' weights fit
+ANY = -1  # in an answer: the query that says it most
+
+
+class PatchDetection:
+    """Pictures and patches to boxes.
+
+    Examples hold `image`; perhaps `patches`, pictures of what is looked for (paths, bytes, `{"image", "box_xyxy"}`), and `corruption`.
+    Without `patches`, random ones are cut out of the picture itself, when measured always the same. For `one_shot` they hold
+    `objects`, as in detection, or `patches`. An answer is a query and a patch, written `patch 1@17`, or `patch 1`, of whichever query
+    of that patch says so most; with `one_shot` `match@17`, or `match`.
+    """
+
+    score_unit = "log-probability"
+    takes = "image"
+
+    def __init__(self, model: PatchModel, settings: PatchSettings):
+        self.model, self.settings = model, settings
+        self.labels = (MATCH,) if settings.one_shot else tuple(f"patch {i + 1}" for i in range(settings.num_patches))
+        self.group = settings.num_queries // len(self.labels)
+        side, seen = settings.patch, {"picture": "picture"}
+        self.sites = {
+            "input": Site(
+                "pixels",
+                "b c (h p) (w q)",
+                unit="c p q",
+                axes={"p": side, "q": side},
+                present="patch_present",
+                **seen,  # type: ignore[arg-type]
+            ),
+            # the backbone itself also runs on the patches
+            "backbone": Site("net.input_proj", "b d h w", present="cell_present", **seen),  # type: ignore[arg-type]
+            "encoder": Site("net.memory", "b d h w", present="cell_present", **seen),  # type: ignore[arg-type]
+        }
+
+    # ---- data --------------------------------------------------------------------------------------------------------
+
+    def prepare(self, examples: Sequence[Example], source: str) -> list[Example]:
+        """Examples whose pictures can be read and have room for patches; for `one_shot` one of each picture and class in it.
+
+        Raises:
+            BadData: a column is missing, or a picture broken; with the row.
+            BadUsage: more patches than the model looks for.
+        """
+        require(examples, ("image",), source)
+        kept = readable(examples, source, self.settings.check, self.settings.broken)
+        given = [e for e in kept if e.get("patches")]
+        for e in given:
+            self._countable(e)
+        if self.settings.one_shot:
+            rest = [e for e in kept if not e.get("patches") and not e.get("pool")]
+            if any("objects" not in e for e in rest):
+                raise BadData(f"{source}: neither patches nor objects; give each picture `patches`, pictures of what is looked for in it")
+            asked = [e for e in kept if e.get("patches") or e.get("pool")]
+            return [*asked, *(questions(rest, source) if rest else [])]
+        plain = [{k: v for k, v in e.items() if k not in ("label", "labels")} for e in kept]  # a folder's name is no answer here
+        if self.settings.check == "none" or given:
+            return plain
+        return large_enough(plain, source, self.settings.view)
+
+    def _countable(self, example: Example) -> None:
+        num, most = len(example["patches"]), self.settings.num_patches
+        if num > most and not self.settings.one_shot:
+            raise BadUsage(f"{where(example)}: {num} patches, but the model was trained to look for {most} at once; ask in several turns")
+
+    def collate(self, examples: Sequence[Example]) -> Batch:
+        """`picture`, its masks, `size_hw`, `query_patch` and which are there, and where it is known `boxes_cxcywh` and `class_index`."""
+        return self._batch(examples, [self._measured(e) for e in examples])
+
+    def _measured(self, example: Example) -> Patched:
+        view, place = self.settings.view, where(example)
+        if example.get("patches"):
+            return given_patches(example["image"], example["patches"], view, place)
+        seed = id_seed(str(example["id"]))
+        if self.settings.one_shot:
+            return given_patches(example["image"], [drawn(example, seed)], view, place)
+        return measured_patches(example["image"], self.settings.num_patches, view, seed, place)
+
+    def train_batch(self, examples: Sequence[Example], seeds: Sequence[int]) -> Batch:
+        """As `collate`, of random views; also which queries are told their patch, and perhaps in which order the learned ones come."""
+        told, view = self.settings, self.settings.view
+        if told.one_shot:
+            queries = [[drawn(e, seed)] for e, seed in zip(examples, seeds, strict=True)]
+            found = [given_patches(e["image"], q, view, where(e), seed) for e, q, seed in zip(examples, queries, seeds, strict=True)]
+        else:
+            found = [random_patches(e["image"], told.num_patches, view, seed, where(e)) for e, seed in zip(examples, seeds, strict=True)]
+        batch = self._batch(examples, found)
+        draws = [torch.Generator().manual_seed(seed) for seed in seeds]
+        batch["query_keep"] = torch.stack([torch.rand(told.num_queries, generator=draw) >= told.patch_drop for draw in draws])
+        if told.query_shuffle:
+            batch["query_order"] = torch.stack([torch.randperm(told.num_queries, generator=draw) for draw in draws])
+        return batch
+
+    def _batch(self, examples: Sequence[Example], found: Sequence[Patched]) -> Batch:
+        picture, present = padded([f.picture for f in found])
+        batch: Batch = {
+            "picture": picture,
+            "pixel_present": present,
+            "patch_present": patch_mask(present, self.settings.patch),
+            "cell_present": patch_mask(present, self.model.net.backbone.stride),
+            "size_hw": torch.tensor([f.size for f in found]),
+            "query_patch": pad_sequence([f.patches for f in found], batch_first=True),
+            "query_patch_present": pad_sequence([torch.ones(len(f.patches), dtype=torch.bool) for f in found], batch_first=True),
+        }
+        wanted = [self._wanted(e, f) for e, f in zip(examples, found, strict=True)]
+        boxes = [b for b in wanted if b is not None]
+        if len(boxes) < len(wanted):
+            return batch
+        shares = [xyxy_to_cxcywh(b / torch.tensor(f.size[::-1]).repeat(2)) for b, f in zip(boxes, found, strict=True)]
+        return batch | {"boxes_cxcywh": shares, "class_index": [torch.full((len(b),), FOUND) for b in boxes]}
+
+    def _wanted(self, example: Example, found: Patched) -> Float[Tensor, "n 4"] | None:
+        """Where what is looked for lies, in pixels of the stored picture; None where nobody knows."""
+        if not self.settings.one_shot or "objects" not in example:
+            return found.boxes_xyxy
+        height, width = found.size
+        boxes = [thing["box_xyxy"] for thing in example["objects"] if not thing.get("crowd")]
+        inside = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4).clamp_min(0)
+        return torch.minimum(inside, torch.tensor([width, height, width, height]).float())
+
+    # ---- the promises ------------------------------------------------------------------------------------------------
+
+    def loss(self, output: Output, batch: Batch) -> dict[str, Float[Tensor, ""]]:
+        """Cross-entropy in nats, the boxes' distance, 1 - GIoU and the features' distance of each layer, the last under plain names."""
+        told = self.settings
+        truth = Truth(batch["class_index"], batch["boxes_cxcywh"])
+        logits, boxes = layers_of(output, "logits"), layers_of(output, "boxes_cxcywh")
+        costs = Costs(told.label_cost, told.box_cost, told.giou_cost)
+        matches = match(logits, boxes, truth.classes, truth.boxes, costs, self._own_groups(truth))
+        weights = Weights(told.label_weight, told.box_weight, told.giou_weight, told.no_object_weight)
+        losses = set_losses(logits, boxes, truth, matches, weights)
+        if "features" in output:
+            losses["feature"] = told.feature_weight * self._feature_loss(output, truth, matches)
+        return named(losses)
+
+    def _own_groups(self, truth: Truth) -> list[Bool[Tensor, "q p"]] | None:
+        if not self.settings.match_own_group or self.settings.one_shot:
+            return None
+        of_query = torch.arange(self.settings.num_queries, device=truth.boxes[0].device) // self.group
+        own = rearrange(of_query, "q -> q 1") == torch.arange(len(self.labels), device=of_query.device)
+        return [own] * len(truth.boxes)
+
+    def _feature_loss(self, output: Output, truth: Truth, matches: Matches) -> Float[Tensor, " l"]:
+        return feature_loss(layers_of(output, "features"), list(output["patch_features"]), truth, matches)
+
+    def amounts(self, batch: Batch) -> dict[str, float]:
+        """Over how much each part of the loss is a mean: weights of queries, or patches."""
+        sizes = [len(c) for c in batch["class_index"]]
+        ce = class_amount(sizes, self.settings.num_queries, self.settings.no_object_weight)
+        each = {"ce": ce, **dict.fromkeys(("bbox", "giou", "feature"), float(sum(sizes)))}
+        return each | {f"{name}_{i}": value for name, value in each.items() for i in range(self.settings.decoder_layers - 1)}
+
+    def predict(self, output: Output, batch: Batch) -> list[Any]:
+        """Boxes, the surest first: `labels` (`patch 1`), `scores`, `boxes_xyxy` in pixels of the picture, `queries`.
+
+        For each patch the surest of its queries, with `cosines` of the features where they are reconstructed, and `patches_xyxy`, where
+        the patch was cut out, if that is known; for `one_shot` all queries. `answers` are those from the threshold on, as `patch 1@17`.
+        """
+        scores = output["logits"].float().softmax(-1)[..., FOUND]
+        height, width = batch["size_hw"].unbind(1)
+        scale = rearrange(torch.stack([width, height, width, height]), "d b -> b 1 d")
+        boxes = cxcywh_to_xyxy(output["boxes_cxcywh"].float()) * scale
+        truth = [cxcywh_to_xyxy(b) * s for b, s in zip(batch["boxes_cxcywh"], scale, strict=True)] if "boxes_cxcywh" in batch else None
+        made = []
+        for i, present in enumerate(batch["query_patch_present"]):
+            queries = self._surest(scores[i], present)
+            patches = queries // self.group
+            told = self._told(scores[i][queries], boxes[i][queries], queries)
+            if not self.settings.one_shot and truth is not None:
+                told["patches_xyxy"] = truth[i][patches].tolist()
+            if "features" in output:
+                pairs = output["features"][i][queries].float(), output["patch_features"][i][patches].float()
+                told["cosines"] = F.cosine_similarity(*pairs, dim=-1).tolist()
+            made.append(told)
+        return made
+
+    def _surest(self, scores: Float[Tensor, " q"], present: Bool[Tensor, " p"]) -> Shaped[Tensor, " n"]:
+        """Queries, the surest first: one of each patch that is there, or for `one_shot` all."""
+        if self.settings.one_shot:
+            return scores.argsort(stable=True, descending=True)
+        best = rearrange(scores, "(p g) -> p g", g=self.group).argmax(-1)
+        queries = (best + torch.arange(len(best), device=best.device) * self.group)[present]
+        return queries[scores[queries].argsort(stable=True, descending=True)]
+
+    def _told(self, scores: Tensor, boxes: Tensor, queries: Tensor) -> dict[str, Any]:
+        labels = [self.labels[query // self.group] for query in queries.tolist()]
+        each = zip(labels, queries.tolist(), scores.tolist(), strict=True)
+        answers = [f"{label}@{query}" for label, query, score in each if score >= self.settings.threshold]
+        found = {"labels": labels, "scores": scores.tolist(), "boxes_xyxy": boxes.tolist(), "queries": queries.tolist()}
+        return {**found, "answers": answers}
+
+    def metrics(self) -> dict[str, Metric]:
+        """Recall of patches at an overlap of a half, mean overlap, cosine of features; for `one_shot` COCO's numbers, AP first."""
+        return coco_metrics() if self.settings.one_shot else patch_metrics()
+
+    def answer(self, output: Output) -> Shaped[Tensor, "b 2"]:
+        """The surest query, and its patch."""
+        best = _log_found(output).argmax(-1)
+        return torch.stack([best, best // self.group], -1)
+
+    def gold(self, examples: Sequence[Example]) -> Shaped[Tensor, "b 2"]:
+        """Query and patch that each example's `label` names: `patch 1@17`; of `patch 1` the query is -1: any of its own.
+
+        Raises:
+            BadData: an example without a label.
+            BadUsage: a patch or a query that there is not.
+        """
+        return torch.tensor([self._asked(e) for e in examples])
+
+    def _asked(self, example: Example) -> tuple[int, int]:
+        if not example.get("label"):
+            raise BadData(f"{where(example)}: no label says which patch is meant; there are {self.labels[0]} to {self.labels[-1]}")
+        text = str(example["label"])
+        name, _, query = text.rpartition("@") if "@" in text else (text, "", "")
+        if name not in self.labels:
+            raise BadUsage(f"answer {text!r}: no such patch{nearest(name, self.labels)}")
+        patch = self.labels.index(name)
+        first, last = patch * self.group, (patch + 1) * self.group - 1
+        if query and not (query.isdecimal() and first <= int(query) <= last):
+            raise BadUsage(f"answer {text!r}: no query {query!r} looks for {name}; {first} to {last} do")
+        return int(query) if query else ANY, patch
+
+    def score(self, output: Output, answer: Shaped[Tensor, "b 2"]) -> Float[Tensor, " b"]:
+        """log p(the query found its patch) in nats; of any query, the highest of those of the patch."""
+        query, patch = answer.unbind(-1)
+        log_probs = _log_found(output)
+        own = torch.arange(log_probs.shape[1], device=query.device) // self.group == patch[:, None]  # b q
+        surest = log_probs.masked_fill(~own, -torch.inf).amax(-1)
+        return torch.where(query == ANY, surest, log_probs.gather(-1, query.clamp_min(0)[:, None])[:, 0])
+
+    def translate(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The authors' weights under our names; without what this model does not reconstruct."""
+        found = ours(tensors)[0]
+        return {k: v for k, v in found.items() if self.model.net.feature_head is not None or not k.startswith("net.feature_head.")}
+
+
+def _log_found(output: Output) -> Float[Tensor, "b q"]:
+    """log p of each query having found something; of a query without a patch, minus infinity."""
+    log_probs = output["logits"].float().log_softmax(-1)[..., FOUND]
+    return log_probs.masked_fill(~output["query_present"], -torch.inf)
+
+
+# ---- building ---------------------------------------------------------------------------------------------------------
+
+
+def network(settings: PatchSettings, backbone: ResNet) -> PatchModel:
+    """The detector that the settings describe, on a backbone."""
+    shape = Shape(
+        2,
+        settings.num_queries,
+        settings.width,
+        settings.num_heads,
+        settings.encoder_layers,
+        settings.decoder_layers,
+        settings.feedforward,
+        settings.dropout,
+        settings.pre_norm,
+        settings.position,
+    )
+    one = settings.one_shot
+    patches = Patches(1 if one else settings.num_patches, settings.reconstruct and not one, settings.detach_target, pooled=one)
+    return PatchModel(PatchDetr(backbone, shape, patches, settings.mask_padding), IMAGENET_MEAN, IMAGENET_STD, settings.aux_loss)
+
+
+def build(settings: PatchSettings, train: Sequence[Example]) -> PatchDetection:
+    """The task as `settings` say, with the backbone's pretrained weights."""
+    require(train, ("image", "objects") if settings.one_shot else ("image",), str(train[0]["id"]) if train else "training set")
+    return PatchDetection(network(settings, _backbone(settings, settings.pretrained)), settings)
+
+
+def restore(settings: PatchSettings) -> PatchDetection:
+    """The task without its weights, which come after."""
+    return PatchDetection(network(settings, _backbone(settings, "")), settings)
+
+
+def _backbone(settings: PatchSettings, pretrained: str) -> ResNet:
+    return pretrained_resnet(settings.backbone, pretrained, settings.dilate, not settings.freeze_backbone)
