@@ -8,9 +8,9 @@ from torch import nn
 
 from pellucid.task import Site
 from pellucid.testing import check_task
-from toys import Mean, PictureNet, Pictures, SentenceNet, Sentences, pictures, sentences
+from toys import Mean, PictureNet, Pictures, SentenceNet, Sentences, Slots, pictures, sentences, things
 
-EXAMPLES = {Pictures: pictures, Sentences: sentences}
+EXAMPLES = {Pictures: pictures, Sentences: sentences, Slots: things}
 
 
 @pytest.mark.parametrize("build", EXAMPLES, ids=lambda kind: kind.__name__)
@@ -190,7 +190,26 @@ class AsideSite(Pictures):
         self.sites["aside"] = Site("aside", "b d")
 
 
+class EqualAmounts(Slots):
+    def amounts(self, batch):
+        return {name: float(len(batch["image"])) for name in super().amounts(batch)}
+
+
+class PassingAmounts(Slots):
+    def amounts(self, batch):
+        return super().amounts(batch) if any(map(len, batch["places"])) else {"ce": 0.1 * 3 * len(batch["places"])}
+
+
+class NothingToLearn(Slots):
+    def loss(self, output, batch):
+        found = super().loss(output, batch)
+        return found if any(map(len, batch["places"])) else found | {"place": torch.zeros(())}
+
+
 BREAKS = {
+    "amounts that count examples": (EqualAmounts, things, "loss 'ce' is .* from its examples alone, weighted by amounts"),
+    "amounts that go with their loss": (PassingAmounts, things, "amounts has not always the names ce, place"),
+    "an example without a gradient": (NothingToLearn, things, "example 3 alone gives place.weight, place.bias no gradient"),
     "a loss that is not a number": (NanLoss, pictures, "loss part 'cross_entropy' is nan"),
     "a loss per example": (LossPerExample, sentences, "loss part 'squared' is not one number"),
     "a parameter without use": (lambda: Pictures(Spare()), pictures, "no gradient of the loss reaches parameter spare"),

@@ -149,6 +149,67 @@ def linear_probe(
     )
 
 
+class SlotNet(PictureNet):
+    """Three slots, each with a class, of which the last is none, and a place."""
+
+    def __init__(self):
+        super().__init__(9)
+        self.place = nn.Linear(16, 3)
+
+    def forward(self, batch: Batch) -> Output:
+        features = reduce(F.gelu(self.body(F.gelu(self.stem(batch["image"])))), "b d h w -> b d", "mean")
+        return {"logits": rearrange(self.head(features), "b (q c) -> b q c", q=3), "places": self.place(features)}
+
+
+class Slots(Pictures):
+    """Up to three things in a picture, each with a class and a place; the first slot answers for the first, and so on."""
+
+    weight = torch.tensor([1.0, 1.0, 0.1])
+
+    def __init__(self, model: nn.Module | None = None):
+        super().__init__(model or SlotNet())
+
+    def collate(self, examples: list[Example]) -> Batch:
+        batch = {"image": torch.stack([e["image"] for e in examples]), "places": [torch.tensor(e["places"]) for e in examples]}
+        return batch | {"classes": [torch.tensor(e["classes"], dtype=torch.long) for e in examples]}
+
+    def loss(self, output: Output, batch: Batch) -> dict[str, Float[Tensor, ""]]:
+        wanted = torch.stack([F.pad(own, (0, 3 - len(own)), value=2) for own in batch["classes"]])
+        found = torch.cat([row[: len(own)] for row, own in zip(output["places"], batch["places"], strict=True)])
+        return {
+            "ce": F.cross_entropy(rearrange(output["logits"], "b q c -> (b q) c"), rearrange(wanted, "b q -> (b q)"), self.weight),
+            "place": (found - torch.cat(batch["places"])).abs().sum() / max(1, len(found)),
+            "size": output["logits"].square().mean(),
+        }
+
+    def amounts(self, batch: Batch) -> dict[str, float]:
+        things = sum(map(len, batch["classes"]))
+        return {"ce": things + 0.1 * (3 * len(batch["classes"]) - things), "place": float(things)}
+
+    def predict(self, output: Output, batch: Batch) -> list[dict[str, list[int | float]]]:
+        best = output["logits"].softmax(-1).max(-1)
+        return [{"classes": c, "scores": s} for c, s in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
+
+    def metrics(self) -> dict[str, Mean]:
+        return {"right": Mean(lambda prediction, example: prediction["classes"][: len(example["classes"])] == example["classes"], True)}
+
+    def answer(self, output: Output) -> Int[Tensor, " b"]:
+        return rearrange(output["logits"], "b q c -> b (q c)").argmax(-1)
+
+    def score(self, output: Output, answer: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
+        log_probs = rearrange(output["logits"].log_softmax(-1), "b q c -> b (q c)")
+        return log_probs.gather(-1, rearrange(answer, "b -> b 1"))[:, 0]
+
+
+def things(count: int = 4) -> list[Example]:
+    """Pictures with two things, one, three, none, and so on."""
+    numbers = [(2, 1, 3, 0)[i % 4] for i in range(count)]
+    return [
+        {**picture, "classes": [(i + k) % 2 for k in range(n)], "places": [0.1 * i + k for k in range(n)], "length": n}
+        for i, (picture, n) in enumerate(zip(pictures(count), numbers, strict=True))
+    ]
+
+
 COLOURS = {"red": (220, 40, 40), "green": (40, 190, 60), "blue": (50, 70, 220)}
 SIDE, PATCH = 32, 8  # pixels
 

@@ -84,6 +84,11 @@ class Task(Protocol):
     example's `label` names, so that the right answer, or any label, can be explained and not only the one given; where an example
     may have several labels, `predict` gives a list of names, or a dict that holds one as `labels`, the strongest first, which is
     the one that `answer` names, and each of them can be explained.
+
+    Where a part of the loss is a mean over something else than examples, `amounts(batch) -> dict` says over how much in this batch, by
+    the part's name and under the same names for every batch, as in `{"giou": 7.0}` for seven boxes; the parts of a step computed in
+    several passes or processes are weighted by it, and a batch with none gives 0. The batch has not been moved to the device.
+    `translate(tensors) -> tensors` gives published weights this model's names, so that training can start from such a file.
     """
 
     model: nn.Module  # model(batch) -> Output
@@ -94,7 +99,7 @@ class Task(Protocol):
         """One batch of the examples; masks are `*_present`, true where real."""
 
     def loss(self, output: Output, batch: Batch) -> dict[str, Float[Tensor, ""]]:
-        """Named parts, each a mean over examples; their sum is minimised."""
+        """Named parts, each a mean over examples, or over what `amounts` says; their sum is minimised."""
 
     def predict(self, output: Output, batch: Batch) -> list[Any]:
         """One prediction per example, in the data set's own units."""

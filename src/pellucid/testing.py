@@ -55,6 +55,8 @@ def check_task(task: Task, examples: Sequence[Example]) -> None:
         check_members(task)
         check_collate(task, rows)
         check_loss(task, rows)
+        if hasattr(task, "amounts"):
+            check_amounts(task, rows)
         run = check_score(task, rows)
         check_predictions(run)
         check_metrics(run)
@@ -115,6 +117,26 @@ def check_loss(task: Task, examples: list[Example]) -> None:
     wild = [name for name, p in trainable.items() if p.grad is not None and not p.grad.isfinite().all()]
     assert not wild, f"the gradient of the loss is not finite at {', '.join(wild)}"
     task.model.zero_grad(set_to_none=True)
+
+
+def check_amounts(task: Any, examples: list[Example]) -> None:
+    """Each loss is the mean of its examples' by their amounts, and from each alone it reaches every parameter."""
+    groups = [examples, *([example] for example in examples)]
+    whole, *alone = [task.amounts(task.collate(some)) for some in groups]
+    assert all(one.keys() == whole.keys() for one in alone), f"amounts has not always the names {', '.join(whole)}"
+    with torch.no_grad(), still(task.model):
+        losses = [task.loss(task.model(batch), batch) for batch in (collated(task, some) for some in groups)]
+    for name, value in losses[0].items():
+        by = [one.get(name, 1.0) for one in alone]
+        mean = sum(w * own[name].item() for w, own in zip(by, losses[1:], strict=True)) / (sum(by) or 1.0)
+        assert same(mean, value), f"loss {name!r} is {value:.5g}, but {mean:.5g} from its examples alone, weighted by amounts {by}"
+    task.model.train()
+    for i, example in enumerate(examples):
+        batch = collated(task, [example, example])
+        torch.stack(list(task.loss(task.model(batch), batch).values())).sum().backward()
+        lost = [name for name, p in task.model.named_parameters() if p.requires_grad and p.grad is None]
+        assert not lost, f"example {i} alone gives {', '.join(lost)} no gradient, not even 0; several processes could not train so"
+        task.model.zero_grad(set_to_none=True)
 
 
 @torch.no_grad()

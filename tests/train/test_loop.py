@@ -14,6 +14,7 @@ from pellucid import checkpoint, recipe, run
 from pellucid.errors import BadUsage, Interrupted, PellucidError
 from pellucid.recipe import Data, override
 from pellucid.train.loop import Trainer, start_fabric, swapped
+from pellucid.train.passes import Share
 
 # an LSTM has dropout nowhere, so the generator's state would not matter: this recipe drops words' vectors
 TRAINING = {"loop.epochs": 2, "loop.batch_size": 64, "loop.log_every": 1, "loop.save_every": 3, "train.limit": 320, "dev.limit": 50}
@@ -193,7 +194,7 @@ def test_a_loss_that_is_not_finite_is_told_with_its_step(tmp_path):
 def test_the_gradient_is_cut_to_its_norm(tmp_path):
     one = trainer({"optim.clip_norm": 1e-3, "optim.name": "sgd", "optim.lr": 1.0, "optim.momentum": 0.0, "optim.weight_decay": 0.0})
     before = {k: v.clone() for k, v in one.task.model.named_parameters()}
-    one._step([(one.task.collate(one.examples[:64]), 1.0)])
+    one._step([Share(one.task.collate(one.examples[:64]), list(range(64)), 1.0)])
     # the first rate of warm-up is below 1
     rate = one.inner.param_groups[0]["lr"]
     moved = torch.cat([(p - before[k]).flatten() for k, p in one.task.model.named_parameters()]).norm() / rate

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from pellucid.errors import BadUsage
@@ -289,3 +290,69 @@ def alike(one: Tensor, two: Tensor) -> bool:
     if one.shape != two.shape or not one.is_floating_point():
         return torch.equal(one, two)
     return torch.allclose(one.float(), two.float(), rtol=1e-4, atol=1e-5, equal_nan=True)
+
+
+# ---- where numbers stop being finite ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Where the numbers of a running model first are not finite.
+
+    Args:
+        module: its dotted name.
+        side: "input" where such numbers came to it, "output" where it made them.
+        rows: of the batch; empty where the tensor does not say.
+    """
+
+    module: str
+    side: str
+    rows: list[int]
+
+
+@contextlib.contextmanager
+def first_fault(model: nn.Module, size: int) -> Iterator[list[Fault]]:
+    """Within the block, one pass of the model on `size` examples puts its first fault, if it has one, into the list."""
+    found: list[Fault] = []
+
+    def look(name: str, side: str, values: Any) -> None:
+        for value in () if found else _floats(values):
+            if (wrong := spoiled(value)).any():
+                found.append(Fault(name or "the model", side, _rows(wrong, size)))
+                return
+
+    def watch(name: str, module: nn.Module) -> Iterator[Any]:
+        if name:  # the model's own input is the batch, which may hold what is never used
+            before = lambda _, args, kwargs: look(name, "input", [v for v in (*args, *kwargs.values()) if isinstance(v, Tensor)])  # noqa: E731
+            yield module.register_forward_pre_hook(before, with_kwargs=True)
+        yield module.register_forward_hook(lambda _, args, value: look(name, "output", value))
+
+    handles = [handle for name, module in model.named_modules() for handle in watch(name, module)]
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def spoiled(value: Tensor) -> Tensor:
+    """Where a tensor holds NaN or infinity; minus infinity is what masks are made of."""
+    return ~(value < torch.inf) if value.is_floating_point() else torch.zeros((), dtype=torch.bool)
+
+
+def _floats(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield from [value] if value.is_floating_point() and not value.is_nested and value.layout == torch.strided else []
+    elif isinstance(value, (Mapping, list, tuple)):
+        for part in value.values() if isinstance(value, Mapping) else value:
+            yield from _floats(part)
+
+
+def _rows(wrong: Tensor, size: int) -> list[int]:
+    """Which of `size` examples, along the first axis of that length, or of a multiple of it where no other is."""
+    axis = next((i for i, length in enumerate(wrong.shape) if length == size), None)
+    if axis is None and wrong.ndim and wrong.shape[0] % size == 0:
+        wrong, axis = rearrange(wrong, "(b k) ... -> b k ...", b=size), 0
+    if axis is None:
+        return []
+    return [i for i, row in enumerate(wrong.unbind(axis)) if row.any()]

@@ -21,9 +21,11 @@ from pellucid.data import loader
 from pellucid.errors import BadUsage, Interrupted, PellucidError
 from pellucid.evaluate import Pass, evaluate
 from pellucid.recipe import Loop, Recipe
-from pellucid.task import Batch, Example, Task
+from pellucid.task import Example, Task
+from pellucid.train.blame import blame, overflow
 from pellucid.train.log import Log
 from pellucid.train.optim import clip_units, momentum_at, optimizer, rate_factor, set_rate
+from pellucid.train.passes import Share, own_weights, weighted
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ class Trainer:
         stream = loader.load(self.task, self.examples, [i for (i, _), _ in flat], loop.workers, [s for _, s in flat])
         self.task.model.train()
         for step in parts:
-            self._step([(loader.move(next(stream), self.fabric.device), weight) for (_, weight), _ in step])
+            self._step([Share(next(stream), rows, weight) for (rows, weight), _ in step])
             yield
 
     def _seeds(self) -> list[int]:
@@ -141,19 +143,21 @@ class Trainer:
         lengths = [e["length"] for e in self.examples] if "length" in self.examples[0] else len(self.examples)
         return loader.epoch_batches(lengths, loop, epoch)
 
-    def _step(self, batches: Sequence[tuple[Batch, float]]) -> None:
+    def _step(self, shares: Sequence[Share]) -> None:
         at = (self.recipe.schedule, self.at.step, self.total, self.steps_per_epoch)
         rate = set_rate(self.inner, rate_factor(*at), momentum_at(*at))
         losses: dict[str, Tensor] = {}
-        for i, (batch, weight) in enumerate(batches):
-            held = self.fabric.world_size > 1 and i + 1 < len(batches)
+        drawn, own = _random_state(), own_weights(self.task, shares, self.fabric)
+        for i, share in enumerate(shares):
+            batch = loader.move(share.batch, self.fabric.device)
+            held = self.fabric.world_size > 1 and i + 1 < len(shares)
             with self.fabric.no_backward_sync(self.model, enabled=True) if held else contextlib.nullcontext():
                 parts = self.task.loss(self.model(batch), batch)
-                # DDP averages over processes; weights sum to one over all parts of the step, so this is the batch's mean
-                self.fabric.backward(torch.stack(list(parts.values())).sum() * (weight * self.fabric.world_size))
+                # DDP averages over processes; weights sum to one over all passes of the step, so this is the batch's mean
+                self.fabric.backward(weighted(parts, share.weight, own[i], self.fabric.world_size))
             for name, value in parts.items():
-                losses[name] = losses.get(name, 0) + value.detach() * weight
-        self._refuse_nan(losses)
+                losses[name] = losses.get(name, 0) + value.detach() * own[i].get(name, share.weight)
+        self._refuse_nan(losses, shares, drawn)
         self._clip()
         self.optimizer.step()
         self.optimizer.zero_grad()
@@ -173,17 +177,38 @@ class Trainer:
             clip_units(self.task.model, optim.agc)
         if optim.clip_norm is None:
             return
-        if optim.agc is not None:  # already unscaled, which may be done once
-            torch.nn.utils.clip_grad_norm_(self.task.model.parameters(), optim.clip_norm)
-        else:
-            self.fabric.clip_gradients(self.model, self.optimizer, max_norm=optim.clip_norm, error_if_nonfinite=False)
+        strict = self.loop.precision != "16-mixed"  # whose scaler skips such a step
+        try:
+            if optim.agc is not None:  # already unscaled, which may be done once
+                torch.nn.utils.clip_grad_norm_(self.task.model.parameters(), optim.clip_norm, error_if_nonfinite=strict)
+            else:
+                self.fabric.clip_gradients(self.model, self.optimizer, max_norm=optim.clip_norm, error_if_nonfinite=strict)
+        except RuntimeError as error:
+            if "non-finite" not in str(error):
+                raise
+            raise PellucidError(f"step {self.at.step + 1}: {overflow(self.task.model, self._remedy())}") from None
 
-    def _refuse_nan(self, losses: dict[str, Tensor]) -> None:
+    def _refuse_nan(self, losses: dict[str, Tensor], shares: Sequence[Share], drawn: dict[str, Any]) -> None:
+        """Stops all processes where one has a loss that is not finite; that one runs the step again to tell why.
+
+        Args:
+            drawn: state of the random numbers before the step.
+        """
         bad = [name for name, value in losses.items() if not value.isfinite()]
+        if not self._any(bad):
+            return
+        told = [""]
         if bad:
-            raise PellucidError(
-                f"step {self.at.step + 1}: loss {', '.join(bad)} is not finite; lower optim.lr, or use loop.precision=32-true"
-            )
+            _set_random_state(drawn)
+            cause = blame(self.task, shares, self.examples, self.fabric, self._remedy())
+            told = [f"loss {', '.join(bad)} is not finite: {cause}"]
+        if self.fabric.world_size > 1:
+            told = [told[0]] * self.fabric.world_size
+            torch.distributed.all_gather_object(told, told[0])
+        raise PellucidError(f"step {self.at.step + 1}: {next(filter(None, told))}")
+
+    def _remedy(self) -> str:
+        return "lower optim.lr" + ("" if self.loop.precision == "32-true" else ", or use loop.precision=32-true")
 
     def _tell(self, losses: dict[str, Tensor], rate: float) -> None:
         whole = {name: float(self.fabric.all_reduce(value, reduce_op="sum")) for name, value in losses.items()}  # type: ignore[arg-type]
@@ -283,10 +308,11 @@ class Trainer:
         if len(state["rng"]) == self.fabric.world_size:
             _set_random_state(state["rng"][self.fabric.global_rank])
 
-    def _any(self, stopped: list[int]) -> bool:
+    def _any(self, some: Sequence[object]) -> bool:
+        """Whether there is something in any process."""
         if self.fabric.world_size == 1:
-            return bool(stopped)
-        return bool(self.fabric.all_reduce(torch.tensor(float(len(stopped)), device=self.fabric.device), reduce_op="sum"))
+            return bool(some)
+        return bool(self.fabric.all_reduce(torch.tensor(float(len(some)), device=self.fabric.device), reduce_op="sum"))
 
 
 @contextlib.contextmanager
