@@ -37,7 +37,8 @@ def test_a_failed_load_leaves_the_model_as_it_was():
 def test_keys_are_left_out_only_by_name():
     one = model()
     given = {k: torch.ones_like(v) for k, v in one.state_dict().items()} | {"aux.x": torch.ones(1)}
-    checkpoint.load_into(one, given, "w", skip=["1."], drop=["aux."])
+    fit = checkpoint.load_into(one, given | {"1.old": torch.ones(1)}, "w", skip=["1."], drop=["aux.", "gone."])
+    assert fit == checkpoint.Fit(loaded=["0.weight", "0.bias"], dropped=["aux.x", "1.old"], fresh=["1.weight", "1.bias"])
     assert (one[0].weight == 1).all()
     assert not (one[1].weight == 1).any()
 

@@ -19,6 +19,7 @@ FACE = {
     "explained",
     "explaining",
     "predicting",
+    "starting",
     "study",
     "cli",
     "verbs",

@@ -7,6 +7,7 @@ import pathlib
 import re
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -78,7 +79,22 @@ def _move(match: re.Match[str], key: str, target: str) -> str:
     return target.format(*match.groups()) + key[match.end() :]
 
 
-def load_into(model: nn.Module, tensors: Mapping[str, Tensor], source: str, skip: Sequence[str] = (), drop: Sequence[str] = ()) -> None:
+@dataclass(frozen=True)
+class Fit:
+    """What became of every key.
+
+    Args:
+        loaded: of the model, taken from the file.
+        dropped: of the file, without a place in the model, left out by name.
+        fresh: of the model, left as they were by name.
+    """
+
+    loaded: list[str]
+    dropped: list[str]
+    fresh: list[str]
+
+
+def load_into(model: nn.Module, tensors: Mapping[str, Tensor], source: str, skip: Sequence[str] = (), drop: Sequence[str] = ()) -> Fit:
     """Loads the tensors into the model, strictly.
 
     Args:
@@ -93,13 +109,16 @@ def load_into(model: nn.Module, tensors: Mapping[str, Tensor], source: str, skip
     missing = [k for k in own if k not in given and not k.startswith(tuple(skip))]
     extra = [k for k in given if k not in own]
     shapes = [f"{k} {tuple(given[k].shape)}, here {tuple(own[k].shape)}" for k in given if k in own and given[k].shape != own[k].shape]
-    wrong = [f"{what}: {_few(keys)}" for what, keys in (("missing", missing), ("unknown", extra), ("other shape", shapes)) if keys]
+    wrong = [f"{what}: {few(keys)}" for what, keys in (("missing", missing), ("unknown", extra), ("other shape", shapes)) if keys]
     if wrong:
         raise BadData(f"{source}: weights do not fit; {'; '.join(wrong)}")
     model.load_state_dict({**own, **given})
+    left_out = [k for k in tensors if k not in given and k not in own]
+    return Fit([k for k in own if k in given], left_out, [k for k in own if k not in given])
 
 
-def _few(keys: Sequence[str], most: int = 6) -> str:
+def few(keys: Sequence[str], most: int = 6) -> str:
+    """The first of the names, and how many more there are."""
     return ", ".join(keys[:most]) + (f" and {len(keys) - most} more" if len(keys) > most else "")
 
 

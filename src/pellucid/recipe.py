@@ -181,8 +181,9 @@ class Recipe:
         tests: labelled test sets by name.
         outliers: sets by name that only detection looks at; their labels are ignored.
         claims: the paper's numbers, by `set/metric`.
-        init: run folder or safetensors file whose weights training starts from; every key must fit.
-        init_skip: prefixes of keys that keep their fresh weights.
+        init: run folder or safetensors file whose weights training starts from; every key must fit or be named.
+        init_skip: prefixes of the model's keys that keep their fresh weights.
+        init_drop: prefixes of the file's keys that are left out.
         name: how `get` found it; filled in by `get`.
     """
 
@@ -197,6 +198,7 @@ class Recipe:
     claims: Mapping[str, float] = field(default_factory=dict)
     init: str = ""
     init_skip: tuple[str, ...] = ()
+    init_drop: tuple[str, ...] = ()
     name: str = ""
 
 

@@ -12,7 +12,7 @@ import torch
 from lightning_fabric import Fabric
 
 import pellucid
-from pellucid import checkpoint, explaining, predicting, publish
+from pellucid import checkpoint, explaining, predicting, publish, starting
 from pellucid import recipe as recipes
 from pellucid.coerce import nearest
 from pellucid.data.leaks import leaks
@@ -270,8 +270,8 @@ def train(
         data: `train`, and perhaps `dev` and any test sets, instead of the recipe's; what is not given is held out of `train`.
         measure: false leaves the test sets to a later `shift`.
     """
-    chosen = recipes.get(recipe) if isinstance(recipe, str) else recipe
-    chosen = recipes.override(own_data(chosen, data) if data else chosen, settings or {})
+    base = recipes.get(recipe) if isinstance(recipe, str) else recipe
+    chosen = recipes.override(own_data(base, data) if data else base, settings or {})
     folder = pathlib.Path(out)
     fabric = start_fabric(chosen.loop.precision)
     torch.manual_seed(chosen.loop.seed)
@@ -280,10 +280,12 @@ def train(
     origin = {"train": chosen.train.source, "dev": chosen.dev.source if chosen.dev else ""}
     ready = {name: prepare(task, rows, origin[name]) if rows else [] for name, rows in raw.items()}
     tests = {name: prepare(task, read(d), d.source) for name, d in chosen.tests.items()}  # refused before training, not after
-    if chosen.init:
-        _initialise(task, chosen)
+    started = starting.start(task, chosen, (*base.init_skip, *base.init_drop)) if chosen.init else None
     if fabric.is_global_zero:
         claim(folder, chosen)  # only now: whatever is refused above leaves no folder behind
+        if started:
+            starting.tell(started)
+            checkpoint.write_json(folder / "results" / "init.json", started)
     fabric.barrier()
     done = Trainer(task, chosen, ready["train"], ready["dev"], fabric).fit(folder, watch)
     run = Run(folder, chosen, task, fabric)
@@ -337,12 +339,6 @@ def claim(folder: pathlib.Path, recipe: Recipe) -> None:
 def _difference(old: str, new: str) -> str:
     first = next((a for a in old.splitlines() if a not in new.splitlines()), "")
     return f"it has {first.strip()!r}" if first else "it has fewer settings"
-
-
-def _initialise(task: Task, recipe: Recipe) -> None:
-    path = pathlib.Path(recipe.init)
-    weights = path / "model.safetensors" if path.is_dir() else path
-    checkpoint.load_into(task.model, checkpoint.load(weights), str(weights), skip=recipe.init_skip)
 
 
 def _environment(run: Run, time_s: float, truncated: dict[str, float]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from pellucid import grids
+from pellucid import recipe as recipes
 from pellucid.errors import BadUsage
 from pellucid.progress import Watching
 from pellucid.recipe import Data
@@ -19,15 +20,24 @@ def train(given: Given) -> int:
     """Trains, measures the test sets, prints them."""
     from pellucid import run
 
-    settings: dict[str, Any] = dict(settings_of(given))
-    if given.init:
-        settings |= {"init": given.init, "init_skip": tuple(given.init_skip)}
+    settings: dict[str, Any] = settings_of(given) | _start(given)
     data = _own_data(given)
     with Watching(given.quiet) as watching:
         done = run.train(given.recipe, given.out, settings, data, watching.show)
     if done.fabric.is_global_zero:
         return _told(given, done.folder, given.gate)
     return 0
+
+
+def _start(given: Given) -> dict[str, Any]:
+    """The weights to start from; the prefixes given are beside the recipe's own."""
+    settings: dict[str, Any] = {"init": given.init} if given.init else {}
+    if not given.init_skip and not given.init_drop:
+        return settings
+    recipe = recipes.get(given.recipe)
+    if not given.init and not recipe.init:
+        raise BadUsage("--init-skip and --init-drop go with --init")
+    return settings | {"init_skip": (*recipe.init_skip, *given.init_skip), "init_drop": (*recipe.init_drop, *given.init_drop)}
 
 
 def _own_data(given: Given) -> dict[str, Data] | None:
