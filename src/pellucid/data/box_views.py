@@ -9,7 +9,7 @@ class BoxView:
 
     Args:
         short: length of the short side, in pixels.
-        longest: what the long side may not exceed; the short side then gives way. 0 for no bound.
+        longest: what the long side may not exceed but by rounding; the short side then gives way. 0 for no bound.
         mean: of the pixel values (0 to 1) that the network was trained with, per channel; empty takes the network's own.
         std: the same.
     """

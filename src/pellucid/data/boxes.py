@@ -25,7 +25,7 @@ from pellucid.data.pictures import where
 from pellucid.errors import BadData
 from pellucid.task import Example
 
-Pixels = UInt8[np.ndarray, "h w 3"]
+Pixels = UInt8[np.ndarray, "_ _ 3"]
 Size = tuple[int, int]  # width, height
 
 _LONGEST = 8  # times the short side: of a longer strip only the part that is kept is resized
@@ -151,7 +151,8 @@ def _framed(example: Example, picture: Picture, steps: Sequence[Step], exact: bo
 def resized_size(size: Size, short: int, longest: int = 0) -> Size:
     """Width and height of a picture whose short side is brought to `short`, or less where the long side would exceed `longest`.
 
-    The long side is rounded down. Differs: no side becomes 0, and of a strip so thin the long side is cut to `longest`.
+    The short side is rounded, and the long side is what that makes it, rounded down: it may come out a little over `longest`.
+    Differs: no side becomes 0; of so thin a strip the long side is `longest`.
     """
     low, high = min(size), max(size)
     if longest and high / low * short > longest:

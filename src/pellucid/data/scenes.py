@@ -171,8 +171,8 @@ def _scene(draw: np.random.Generator, width: int, height: int, outlines: list[Po
     ground = _ground(draw, at, _colour(draw, hue, strong if away else dull, (0.3, 0.7)))
     for points in outlines:
         hue, window = draw.random(), _window(points)
-        colours = [_colour(draw, hue, dull if away else strong, bright) for bright in ((0.8, 1.0), (0.35, 0.55))]
-        paint = _texture(draw, at[window], *colours, kinds=("dots",) if away else ("stripes", "checks"))
+        light, dark = (_colour(draw, hue, dull if away else strong, bright) for bright in ((0.8, 1.0), (0.35, 0.55)))
+        paint = _texture(draw, at[window], light, dark, ("dots",) if away else ("stripes", "checks"))
         ground[window] += _coverage(points, at[window]) * (paint - ground[window])
     return _bytes(draw, ground)
 
@@ -193,9 +193,9 @@ def _patchwork(draw: np.random.Generator, width: int, height: int) -> UInt8[np.n
 
 
 def _any_texture(draw: np.random.Generator, at: Float[np.ndarray, "*n 2"]) -> Float[np.ndarray, "*n 3"]:
-    first = draw.random()
-    colours = [_colour(draw, hue, (0.2, 1.0), bright) for hue, bright in ((first, (0.7, 1.0)), (first + draw.random() / 2, (0.1, 0.5)))]
-    return _texture(draw, at, *colours, kinds=("stripes", "checks", "dots"))
+    first, second = draw.random(2).tolist()
+    light, dark = (_colour(draw, hue, (0.2, 1.0), bright) for hue, bright in ((first, (0.7, 1.0)), (second, (0.1, 0.5))))
+    return _texture(draw, at, light, dark, ("stripes", "checks", "dots"))
 
 
 def _texture(
