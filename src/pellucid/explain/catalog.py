@@ -12,6 +12,7 @@ METHODS: dict[str, str] = {
     "lime": "linear model of the score fitted to random removals (Ribeiro 2016); needs no gradient",
     "kernel_shap": "Shapley values of words, sums to the change of score, exact for few (Lundberg 2017); needs no gradient",
     "attention_rollout": "attention followed through all layers (Abnar 2020), for models that offer it; the same for every answer",
+    "query_attention": "where the query of a detected box looked; attention as it is, which no score was asked about",
     "random": "uniform numbers; what every other method must beat",
 }
 SHORT = {"ig": "integrated_gradients", "shap": "kernel_shap", "rollout": "attention_rollout", "gxi": "gradient_x_input"}

@@ -15,11 +15,13 @@ from pellucid.explain.attribution import Statistics, baseline
 from pellucid.explain.bottleneck import Calibration
 from pellucid.explain.checks import Again, Case, check_case
 from pellucid.explain.methods import Method, named
+from pellucid.explain.patches import grounds
 from pellucid.explain.record import Findings, Flow, Record, records, summarise
 from pellucid.explain.sanity import Setting
 from pellucid.explain.words import to_words
 from pellucid.task import Batch, Example, Output, Task
 
+PIXELS = "pixel_present"  # the entry of a batch that says which pixels are a picture's and not padding
 EACH = "each"  # the answer that asks about every predicted label, and the entry of an example that says which
 Gold = Callable[[Sequence[Example]], Tensor]
 
@@ -31,7 +33,7 @@ class Question:
     Args:
         methods: names, from `pellucid list methods`, or `./mine.py:function`.
         site: where units are read and replaced.
-        answer: what to explain, `predicted`, `gold`, a label, or `each` label that is predicted of an example.
+        answer: what to explain, `predicted`, `gold`, a label, or `each` label (of a detection each box) that is predicted of an example.
         checks: names, from `pellucid list checks`; None takes the cheap ones.
         options: settings of methods, `{"iba.beta": "0.1"}`.
         flow: sites at which the first method draws a map as well, from below to above.
@@ -108,9 +110,14 @@ def posed(task: Task, examples: Sequence[Example], question: Question) -> list[E
     return found
 
 
+def _said(prediction: Any) -> Any:
+    """What a prediction says: its `answers`, where it holds such as LABEL@QUERY, else its `labels`, else itself."""
+    return prediction.get("answers", prediction.get("labels", prediction)) if isinstance(prediction, Mapping) else prediction
+
+
 def _labels(prediction: Any) -> list[str]:
-    """The labels predicted of one example, the strongest first."""
-    named = prediction.get("labels") if isinstance(prediction, Mapping) else prediction
+    """The labels, or answers, predicted of one example, the strongest first."""
+    named = _said(prediction)
     labels = [named] if isinstance(named, str) else named
     if not isinstance(labels, (list, tuple)) or not all(isinstance(label, str) for label in labels):
         raise BadUsage(f"answer each: this task predicts {type(prediction).__name__}, not labels; explain what is predicted")
@@ -187,7 +194,8 @@ def _explain_batch(task: Task, examples: Sequence[Example], methods: Mapping[str
     )
     checks = check_case(case, question.checks) if question.checks != () else {}
     curves = case.curves if question.checks != () else {}
-    return Findings(probe, heads, found, curves, checks, times, _flow(task, batch, answer, methods, question, known))
+    flow = _flow(task, batch, answer, methods, question, known)
+    return Findings(probe, heads, found, curves, checks, times, flow, grounds(probe, batch.get(PIXELS)))
 
 
 def _heads(
@@ -210,18 +218,33 @@ def _heads(
         {
             "set": e.get("set", "input"),
             "id": e.get("id"),
-            "prediction": p.get("labels", p) if isinstance(p, Mapping) else p,
+            "prediction": _said(p),
             "label": e.get("label", e.get("labels")),
             "answer": t,
             "score": s,
+            **place,
         }
-        for e, p, t, s in rows
+        for (e, p, t, s), place in zip(rows, _places(task, predictions, output, answer, batch), strict=True)
     ], answer
+
+
+def _places(task: Task, predictions: Sequence[Any], output: Output, answer: Tensor, batch: Batch) -> list[dict[str, Any]]:
+    """Of answers that are a query and a class, which they are and where, in pixels of the picture; of others nothing."""
+    if not all(isinstance(p, Mapping) and {"queries", "boxes_xyxy"} <= p.keys() for p in predictions) or answer.ndim != 2:
+        return [{}] * len(predictions)
+    found = []
+    sizes = batch["size_hw"].tolist() if "size_hw" in batch else [None] * len(predictions)
+    asked = zip(predictions, answer.tolist(), probes.queries_of(output, answer).tolist(), sizes, strict=True)
+    for prediction, (told, label), query, size in asked:
+        named = {"answer": f"{task.labels[label]}@{query}" if told >= 0 else task.labels[label]} if hasattr(task, "labels") else {}
+        box = [round(float(x), 3) for x in prediction["boxes_xyxy"][prediction["queries"].index(query)]]
+        found.append({**named, "box_xyxy": box, **({"size_hw": size} if size else {})})
+    return found
 
 
 def _first(prediction: Any) -> Any:
     """The statement that a task's own answer names: its prediction, of several labels the first."""
-    several = prediction.get("labels") if isinstance(prediction, Mapping) else prediction
+    several = _said(prediction)
     if not isinstance(several, (list, tuple)):
         return prediction
     return several[0] if several else None
@@ -244,6 +267,7 @@ def _flow(task: Task, batch: Batch, answer: Tensor, methods: Mapping[str, Method
     told, at = {}, {}
     for site in question.flow:
         probe = probes.ask(task, batch, site, answer, score=question.score)
-        told[site], at[site] = to_words(method(probe, known.statistics(site), question.seed).relevance, probe), probe.grid
+        told[site] = to_words(method(probe, known.statistics(site), question.seed).relevance, probe)
+        at[site] = grounds(probe, batch.get(PIXELS))
     unit = question.options.get("iba.unit", "nats") if name == "iba" else ""
     return Flow(name, unit, told, at)

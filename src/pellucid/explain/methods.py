@@ -14,7 +14,7 @@ from pellucid.errors import BadUsage
 from pellucid.explain import attribution, bottleneck, catalog, gradient, patches, perturb, surrogate
 from pellucid.explain.attribution import Attribution, Statistics
 from pellucid.explain.probe import Probe
-from pellucid.explain.rollout import attention_rollout
+from pellucid.explain.rollout import attention_rollout, query_attention
 from pellucid.recipe import file_module
 
 Baseline = Literal["mean", "zero"]
@@ -191,6 +191,10 @@ def _attention_rollout(probe: Probe, statistics: Statistics | None, seed: int, *
     return attention_rollout(probe, residual)
 
 
+def _query_attention(probe: Probe, statistics: Statistics | None, seed: int) -> Attribution:
+    return query_attention(probe)
+
+
 def _random(probe: Probe, statistics: Statistics | None, seed: int) -> Attribution:
     return perturb.random(probe, seed)
 
@@ -216,6 +220,7 @@ METHODS: dict[str, Method] = {
     "lime": _lime,
     "kernel_shap": _kernel_shap,
     "attention_rollout": _attention_rollout,
+    "query_attention": _query_attention,
     "random": _random,
 }
 assert list(METHODS) == list(catalog.METHODS), "the catalog and the table of methods differ"

@@ -3,10 +3,11 @@
 import base64
 import dataclasses
 import io
+from dataclasses import dataclass
 
 import torch
 from einops import rearrange
-from jaxtyping import Int, UInt8
+from jaxtyping import Bool, Int, UInt8
 from torch import Tensor
 
 from pellucid.errors import BadUsage
@@ -45,6 +46,45 @@ def in_blocks(probe: Probe, size: int) -> Probe:
     block = found.div(size, rounding_mode="floor")
     groups = (block[..., 0] * columns + block[..., 1]).where(found[..., 0] >= 0, -1)
     return dataclasses.replace(probe, groups=groups, grid=(rows, columns), names=None)
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What the units of one example lie over.
+
+    Args:
+        grid: rows and columns of its units, padding left out.
+        span: height and width of that grid as shares of the picture's without padding: above 1 where the last patches reach over.
+        size: height and width of the picture without padding, in pixels of the batch.
+    """
+
+    grid: tuple[int, ...]
+    span: tuple[float, float] = (1.0, 1.0)
+    size: tuple[int, int] = (0, 0)
+
+
+def grounds(probe: Probe, pixels: Bool[Tensor, "b h w"] | None = None) -> list[Ground]:
+    """One for each example; pictures are padded below and to the right.
+
+    Args:
+        pixels: which of them are a picture's; None if all are.
+    """
+    if probe.pictures is None or len(probe.grid) != 2:
+        return [Ground(probe.grid)] * len(probe.present)
+    tall, wide = probe.pictures.shape[2:]
+    kept = probe.pictures.new_ones(len(probe.pictures), tall, wide, dtype=torch.bool) if pixels is None else pixels
+    heights, widths = kept.any(2).sum(1).tolist(), kept.any(1).sum(1).tolist()
+    return [_ground(probe, i, (height, width)) for i, (height, width) in enumerate(zip(heights, widths, strict=True))]
+
+
+def _ground(probe: Probe, i: int, size: tuple[int, int]) -> Ground:
+    (rows, columns), (tall, wide) = probe.grid, probe.pictures.shape[2:]  # type: ignore[union-attr]
+    if probe.groups is not None or len(probe.present[i]) != rows * columns:
+        return Ground(probe.grid, (tall / size[0], wide / size[1]), size)
+    real = rearrange(probe.present[i], "(h w) -> h w", h=rows)
+    down, across = int(real.any(1).sum()), int(real.any(0).sum())
+    assert int(real.sum()) == down * across and bool(real[:down, :across].all()), "padding lies below and to the right"
+    return Ground((down, across), (down * tall / rows / size[0], across * wide / columns / size[1]), size)
 
 
 def encoded(picture: UInt8[Tensor, "3 h w"], largest: int = LARGEST) -> str:

@@ -37,6 +37,7 @@ class Probe:
         cut: scores with the units of a `k b n` mask taken out of the batch altogether, the rest closing up; None where the
             site does not say what else runs along its units.
         attention: what each unit attends to in each layer, read when called; None where it was not asked of a model.
+        looked: share of each cell in what the answer's query looked at, by head, read when called; None as for `attention`.
         rows: examples that go through the model in one pass; bounds memory, changes no result.
         passes: how the model is run; says whether what lies below the site is run again.
         site: where the units are; None for a probe that no model stands behind.
@@ -53,6 +54,7 @@ class Probe:
     grid: tuple[int, ...] = ()
     cut: Callable[[Bool[Tensor, "k b n"]], Float[Tensor, "k b"]] | None = None
     attention: Callable[[], "Attention"] | None = None
+    looked: Callable[[], Float[Tensor, "b m n"]] | None = None
     rows: int = 256
     passes: "Passes | None" = None
     site: Site | None = None
@@ -187,6 +189,7 @@ def ask(
         grid,
         score_cut if place.along else None,
         lambda: read_attention(task, batch),
+        lambda: read_query_attention(task, batch, told),
         rows,
         passes,
         place,
@@ -305,6 +308,29 @@ def read_attention(task: Task, batch: Batch) -> Attention:
     if "attention" not in output:
         raise BadUsage(f"{type(task.model).__name__} does not offer its attention, on which this method rests; choose another method")
     return Attention(output["attention"].float(), output["attention_read"].float())
+
+
+@torch.no_grad()
+def read_query_attention(task: Task, batch: Batch, answer: Shaped[Tensor, "b ..."]) -> Float[Tensor, "b m n"]:
+    """How much each head of the answer's query looked at each cell of the picture.
+
+    Raises:
+        BadUsage: the model has no queries, or does not offer what they attend to.
+    """
+    with still(task.model):
+        output = task.model({**batch, "with_attention": True})
+    if "query_attention" not in output or answer.ndim != 2:
+        raise BadUsage(f"{type(task.model).__name__} does not offer what its queries attend to; choose another method")
+    query = queries_of(output, answer)
+    return output["query_attention"][torch.arange(len(query), device=query.device), query].float()
+
+
+def queries_of(output: Output, answer: Int[Tensor, "b 2"]) -> Int[Tensor, " b"]:
+    """The query of each answer that is a query and a class; of a query below 0, which is any, the one that says the class most."""
+    query, label = answer.unbind(1)
+    log_probs = output["logits"].float().log_softmax(-1)  # b q c
+    surest = log_probs[torch.arange(len(label), device=label.device), :, label].argmax(1)
+    return torch.where(query < 0, surest, query)
 
 
 def _run(task: Task, batch: Batch, site: Site) -> tuple[Output, Tensor]:

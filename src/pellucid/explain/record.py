@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from jaxtyping import UInt8
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from pellucid.explain.agreement import spearman, summary
 from pellucid.explain.attribution import Attribution
 from pellucid.explain.degrade import Curves, short
-from pellucid.explain.patches import encoded
+from pellucid.explain.patches import Ground, encoded
 from pellucid.explain.probe import Probe
 from pellucid.explain.words import to_words
 
@@ -25,13 +26,13 @@ class Flow:
 
     Args:
         told: by site and example, words and the relevance of each.
-        grids: of patches, by site.
+        grounds: what patches lie over, by site and example.
     """
 
     method: str
     unit: str
     told: Mapping[str, Sequence[tuple[list[str], list[float]]]]
-    grids: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    grounds: Mapping[str, Sequence[Ground]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Findings:
         curves: by method; empty where none were drawn.
         checks: by method, then by check, one number per example.
         times_ms: by method, per example.
+        grounds: what patches of pictures lie over, per example; empty where there are none.
     """
 
     probe: Probe
@@ -53,6 +55,7 @@ class Findings:
     checks: Mapping[str, Mapping[str, Tensor]]
     times_ms: Mapping[str, float]
     flow: Flow | None = None
+    grounds: Sequence[Ground] = ()
 
 
 def records(found: Findings) -> list[Record]:
@@ -64,14 +67,29 @@ def records(found: Findings) -> list[Record]:
         told = next(iter((words or flows).values()))[i][0]
         row: Record = {**head, "words": told, "methods": {name: _method(found, name, words[name][i][1], i) for name in words}}
         if found.probe.pictures is not None:
-            row["picture"] = {"src": encoded(found.probe.pictures[i]), "grid": list(found.probe.grid)}
+            row["picture"] = _picture(found.probe.pictures[i], found.grounds[i], head)
         if flow:
             maps = [[short(v) for v in flows[site][i][1]] for site in flows]
             row["flow"] = {"method": flow.method, "unit": flow.unit, "sites": list(flows), "relevance": maps}
             if found.probe.pictures is not None:
-                row["flow"]["grids"] = [list(flow.grids[site]) for site in flows]
+                row["flow"]["grids"] = [list(flow.grounds[site][i].grid) for site in flows]
+                if any(flow.grounds[site][i].span != (1.0, 1.0) for site in flows):
+                    row["flow"]["spans"] = [[round(v, 5) for v in flow.grounds[site][i].span] for site in flows]
         rows.append(row)
     return rows
+
+
+def _picture(picture: UInt8[Tensor, "3 h w"], ground: Ground, head: Mapping[str, Any]) -> Record:
+    """The picture without padding, the grid over it, how far that reaches, and the explained box as shares of the sides."""
+    height, width = ground.size
+    row: Record = {"src": encoded(picture[:, :height, :width]), "grid": list(ground.grid)}
+    if ground.span != (1.0, 1.0):
+        row["span"] = [round(v, 5) for v in ground.span]
+    if "box_xyxy" in head and "size_hw" in head:
+        tall, wide = head["size_hw"]
+        sides = (wide, tall, wide, tall)
+        row["box_xyxy"] = [round(min(1.0, max(0.0, x / side)), 5) for x, side in zip(head["box_xyxy"], sides, strict=True)]
+    return row
 
 
 def _method(found: Findings, name: str, relevance: Sequence[float], i: int) -> Record:

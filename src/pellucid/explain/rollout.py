@@ -1,4 +1,4 @@
-"""Attention followed through all layers, for models that offer theirs."""
+"""Attention followed through all layers, or read at one query, for models that offer theirs."""
 
 import torch
 from einops import einsum, reduce
@@ -38,3 +38,22 @@ def roll(weights: Float[Tensor, "l b n m"], read: Float[Tensor, "b n"], residual
     for layer in torch.flip(weights, [0]):
         read = residual * read + (1 - residual) * einsum(read, layer, "b n, b n m -> b m")
     return read
+
+
+def query_attention(probe: Probe) -> Attribution:
+    """Where the answer's query looked in the last decoder layer, a mean over heads; never negative, sums to 1 over real cells.
+
+    It is read, not tested: nothing promises that the answer rests on it, and it is the same for every class of a query. The checks
+    that every other map is held to say how far it does.
+
+    Raises:
+        BadUsage: the model has no queries that attend, or they attend to other units than the site's.
+    """
+    if probe.looked is None:
+        raise BadUsage("query_attention needs a model whose queries attend to a picture; choose another method")
+    share = reduce(probe.looked(), "b m n -> b n", "mean")
+    if share.shape != probe.present.shape:
+        raise BadUsage(
+            f"queries attend to {share.shape[1]} cells and this site has {probe.present.shape[1]} units; name another site, as encoder"
+        )
+    return Attribution(share.masked_fill(~probe.present, 0.0), note="attention as it is; not tied to the score, the same for every class")

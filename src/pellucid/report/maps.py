@@ -19,6 +19,7 @@ COARSE = 64  # pixels of the longer side
 MARKED = 3  # strongest patches that are outlined
 MOST_PIXELS = 2048  # of a side; records hold far smaller ones
 FAINT = 0.3  # share of the strongest from which a patch is outlined
+Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class Map:
         light: the relevance alone, one pixel per patch, as a data URI, to be drawn over a faded picture; `dark` for dark pages.
         spots: strongest first.
         spoken: what a reader who cannot see the map should know.
+        span: height and width of the patches together as shares of the picture's.
+        box: what is explained, where it is a box: left, top, right and bottom as shares of the picture's sides.
     """
 
     source: str
@@ -48,12 +51,19 @@ class Map:
     dark: str
     spots: tuple[Spot, ...]
     spoken: str
+    span: tuple[float, float] = (1.0, 1.0)
+    box: Box | None = None
 
     @property
     def grid(self) -> tuple[int, int]:
         """Rows and columns."""
         rows, columns = self.shares.shape
         return rows, columns
+
+    @property
+    def shown(self) -> tuple[float, float]:
+        """Rows and columns that the picture is high and wide."""
+        return self.shares.shape[0] / self.span[0], self.shares.shape[1] / self.span[1]
 
 
 def view(found: records.Picture, name: str, words: Sequence[str], relevance: Sequence[records.Number], where: str) -> Map:
@@ -71,7 +81,29 @@ def view(found: records.Picture, name: str, words: Sequence[str], relevance: Seq
     spoken = f"Relevance by {name} over {rows} x {columns} patches." + (
         f" Strongest: {', '.join(s.title for s in spots)}." if spots else ""
     )
-    return Map(source, known / largest, _layer(known / largest, False), _layer(known / largest, True), spots, spoken)
+    shares, box = known / largest, box_of(found, where)
+    return Map(source, shares, _layer(shares, False), _layer(shares, True), spots, spoken, _span(found, where), box)
+
+
+def box_of(found: records.Picture, where: str) -> Box | None:
+    """The explained box, where there is one.
+
+    Raises:
+        BadData: it is none.
+    """
+    box = found.get("box_xyxy")
+    if box is None:
+        return None
+    if len(box) != 4 or not all(0 <= x <= 1 for x in box):
+        raise BadData(f"{where}: its box is {box}, not four shares of the picture's sides; explain it again")
+    return box[0], box[1], box[2], box[3]
+
+
+def _span(found: records.Picture, where: str) -> tuple[float, float]:
+    span = found.get("span") or [1.0, 1.0]
+    if len(span) != 2 or not all(0.5 <= v <= 100 for v in span):
+        raise BadData(f"{where}: its patches span {span} of the picture, not height and width; explain it again")
+    return span[0], span[1]
 
 
 def checked(found: records.Picture, where: str) -> tuple[str, tuple[int, int]]:
@@ -132,8 +164,11 @@ def drawn(found: Map, side: int, dark: bool = False, smooth: bool = False) -> Im
         side: of the longer side, in pixels.
         smooth: between the patches' middles colours go over into each other; else every patch is one colour.
     """
-    ground = colour.faded(np.asarray(picture_of(found.source, found.grid, side)), dark)
+    rows, columns = (round(v) for v in found.shown)
+    ground = colour.faded(np.asarray(picture_of(found.source, (rows, columns), side)), dark)
     kind = Image.Resampling.BILINEAR if smooth else Image.Resampling.NEAREST
-    shares = Image.fromarray(found.shares.astype(np.float32)).resize((ground.shape[1], ground.shape[0]), kind)
+    size = (max(1, round(ground.shape[1] * found.span[1])), max(1, round(ground.shape[0] * found.span[0])))
+    whole = Image.fromarray(found.shares.astype(np.float32)).resize(size, kind)
+    shares = whole.crop((0, 0, ground.shape[1], ground.shape[0]))  # the last patches reach over the picture's edge
     layer = Image.fromarray(colour.over(np.asarray(shares, dtype=np.float64), dark))
     return Image.alpha_composite(Image.fromarray(ground).convert("RGBA"), layer).convert("RGB")

@@ -10,6 +10,7 @@ from pellucid.report.sheet import MARGIN, SCALE, SMALL, WIDTH, Box, Photo, Sheet
 
 SIDE, GAP = 126, 18  # of a map, and between two: five to a line
 LINE = 16.0
+HALO, BOXED = (255, 255, 255), (17, 17, 17)  # an explained box is black between white, on any picture
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class _Cell:
     Args:
         facts: lines below it.
         checks: names and numbers below them.
+        boxes: places in the picture that were asked about.
     """
 
     title: str
@@ -26,6 +28,7 @@ class _Cell:
     found: maps.Map | None = None
     facts: tuple[str, ...] = ()
     checks: tuple[tuple[str, str], ...] = ()
+    boxes: tuple[maps.Box, ...] = ()
 
 
 def draw(sheet: Sheet, found: words.PhotoView, smooth: bool) -> None:
@@ -35,11 +38,16 @@ def draw(sheet: Sheet, found: words.PhotoView, smooth: bool) -> None:
         _title(sheet, name)
         cells: list[_Cell | None] = [_mapped(column, dark, smooth) for column in columns]
         if found.source:
-            cells.insert(0, None if i else _Cell("the picture", maps.picture_of(found.source, (1, 1), SIDE * SCALE)))
+            cells.insert(0, None if i else _seen(found))
         _row(sheet, cells)
     if found.flow:
         _title(sheet, found.flow_title)
         _row(sheet, [_Cell(site, maps.drawn(one, SIDE * SCALE, dark, smooth), one) for site, one in found.flow])
+
+
+def _seen(found: words.PhotoView) -> _Cell:
+    picture = maps.picture_of(found.source, (1, 1), SIDE * SCALE)
+    return _Cell("the picture", picture, boxes=tuple(box for _, box in found.boxes))
 
 
 def _title(sheet: Sheet, text: str) -> None:
@@ -54,8 +62,8 @@ def _mapped(column: words.Column, dark: bool, smooth: bool) -> _Cell:
     strongest = ", ".join(" ".join(pair) for pair in (*method.most_for, *method.most_against)[:2])
     area = f"area {method.area}" if method.curve else ""
     checks = tuple((f"{check.name}{check.mark}", check.value) for check in method.checks)
-    title = f"{column.title} {column.facts}".strip()
-    return _Cell(title, maps.drawn(found, SIDE * SCALE, dark, smooth), found, tuple(t for t in (strongest, area) if t), checks)
+    facts = tuple(text for text in (column.facts, strongest, area) if text)
+    return _Cell(column.title, maps.drawn(found, SIDE * SCALE, dark, smooth), found, facts, checks)
 
 
 def _row(sheet: Sheet, cells: Sequence[_Cell | None]) -> None:
@@ -77,10 +85,15 @@ def _cell(sheet: Sheet, cell: _Cell, x: float) -> None:
     sheet.y += 7
     sheet.marks.append(Photo(x, sheet.y, cell.image))
     if cell.found is not None:
-        rows, columns = cell.found.grid
+        rows, columns = cell.found.shown
         for spot in cell.found.spots:
             place = (x + spot.column * wide / columns, sheet.y + spot.row * high / rows)
-            sheet.marks.append(Box(*place, wide / columns, high / rows, None, 0, palette.ink))
+            size = (min(wide / columns, x + wide - place[0]), min(high / rows, sheet.y + high - place[1]))
+            sheet.marks.append(Box(*place, *size, None, 0, palette.ink))
+    for left, top, right, bottom in (*cell.boxes, *([cell.found.box] if cell.found and cell.found.box else [])):
+        place, size = (x + left * wide, sheet.y + top * high), ((right - left) * wide, (bottom - top) * high)
+        sheet.marks.append(Box(place[0] - 0.5, place[1] - 0.5, size[0] + 1, size[1] + 1, None, 0, HALO, 5))
+        sheet.marks.append(Box(*place, *size, None, 0, BOXED, 3))
     sheet.y += high
     for text in cell.facts:
         sheet.y += LINE

@@ -178,16 +178,22 @@ class Relevance(TypedDict):
 
 
 class Picture(TypedDict):
-    """A picture as a data URI, where it was kept, and the rows and columns of patches over which relevance is told."""
+    """A picture as a data URI, where it was kept, and the rows and columns of patches over which relevance is told.
+
+    Height and width of the grid are `span` of the picture's, 1 unless told; `box_xyxy` is the explained box as shares of its sides.
+    """
 
     src: NotRequired[str]
     grid: list[int]
+    span: NotRequired[list[float] | None]
+    box_xyxy: NotRequired[list[float] | None]
 
 
 class Flow(TypedDict):
-    """Relevance of each word at each site, from below to above, by one method in one unit; of patches, with each site's grid."""
+    """Relevance of each word at each site, from below to above, by one method in one unit; of patches, with each site's grid and span."""
 
     grids: NotRequired[list[list[int]] | None]
+    spans: NotRequired[list[list[float]] | None]
 
     method: NotRequired[str]
     unit: NotRequired[str]
@@ -196,13 +202,17 @@ class Flow(TypedDict):
 
 
 class Explained(TypedDict):
-    """One explained example; `answer` is what was explained, where that is said, and `words` name the patches of a `picture`."""
+    """One explained example; `answer` is what was explained, where that is said, and `words` name the patches of a `picture`.
+
+    Of a detection `box_xyxy` is where, in pixels of the picture.
+    """
 
     set: NotRequired[str]
     id: str
     prediction: Any
     label: NotRequired[Any]
     answer: NotRequired[str | None]
+    box_xyxy: NotRequired[list[float] | None]
     picture: NotRequired[Picture | None]
     score: NotRequired[Number]
     words: list[str]

@@ -44,7 +44,7 @@ DARK = Palette(
 
 @dataclass(frozen=True)
 class Box:
-    """A rectangle, in units; without a fill its outline alone."""
+    """A rectangle, in units; without a fill its outline alone, which is `line` pixels wide."""
 
     x: float
     y: float
@@ -53,6 +53,7 @@ class Box:
     fill: Colour | None
     radius: float = 0.0
     outline: Colour | None = None
+    line: int = 1
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def paint(sheet: Sheet) -> Image.Image:
             if mark.width <= 0:  # the underline of an empty word
                 continue
             corners = (*at, at[0] + mark.width * SCALE - 1, at[1] + mark.height * SCALE - 1)
-            pen.rounded_rectangle(corners, mark.radius * SCALE, mark.fill, mark.outline)
+            pen.rounded_rectangle(corners, mark.radius * SCALE, mark.fill, mark.outline, mark.line)
         elif isinstance(mark, Photo):
             image.paste(mark.image, (round(at[0]), round(at[1])))
         else:

@@ -60,6 +60,7 @@ class PhotoView:
     Args:
         coarse: its pixels are few and shown as they are.
         flow: maps of one method at each site, from below to above.
+        boxes: what was asked about, and where, where that is a box.
     """
 
     source: str
@@ -67,6 +68,7 @@ class PhotoView:
     rows: tuple[tuple[str, tuple[Column, ...]], ...]
     flow: tuple[tuple[str, maps.Map], ...] = ()
     flow_title: str = ""
+    boxes: tuple[tuple[str, maps.Box], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,7 @@ class ExplainedView:
     summary: summary.SummaryView | None
     checks: tuple[tuple[str, str], ...]
     of_pictures: bool = False
+    of_boxes: bool = False
 
 
 def coloured(words: Sequence[str], relevance: Sequence[float | None]) -> tuple[Word, ...]:
@@ -163,6 +166,7 @@ def view(explanations: records.Explanations, source: str) -> ExplainedView:
         summary.view(together, things),
         tuple((number.title(name), meanings.title(name, things)) for name in names if meanings.title(name)),
         of_pictures,
+        any(example.photo and example.photo.boxes for example in examples),
     )
 
 
@@ -229,7 +233,9 @@ def _photo(group: Sequence[records.Explained], ident: str, unit: str, source: st
         rows = [("", tuple(column for _, columns in rows for column in columns))]
     flow, title = _flow(group[0], where)
     seen = maps.checked(picture, where)[0]
-    return PhotoView(seen, maps.coarse(seen), tuple(rows), flow, title + (f" of {told[0]}" if title and len(group) > 1 else ""))
+    each = [(answer, maps.box_of(example.get("picture") or {"grid": []}, where)) for example, answer in zip(group, told, strict=True)]
+    boxes = tuple((answer, box) for answer, box in each if box)
+    return PhotoView(seen, maps.coarse(seen), tuple(rows), flow, title + (f" of {told[0]}" if title and len(group) > 1 else ""), boxes)
 
 
 def _flow(example: records.Explained, where: str) -> tuple[tuple[tuple[str, maps.Map], ...], str]:
@@ -242,10 +248,11 @@ def _flow(example: records.Explained, where: str) -> tuple[tuple[tuple[str, maps
         raise BadData(
             f"{where}: flow has {len(found['sites'])} sites, {len(grids)} grids and {len(found['relevance'])} rows; explain it again"
         )
+    spans = found.get("spans") or [[1.0, 1.0]] * len(grids)
     drawn = []
-    for site, grid, row in zip(found["sites"], grids, found["relevance"], strict=True):
+    for site, grid, span, row in zip(found["sites"], grids, spans, found["relevance"], strict=False):
         names = [f"{i // grid[-1]},{i % grid[-1]}" for i in range(len(row))] if grid and grid[-1] else []
-        drawn.append((site, maps.view({**picture, "grid": grid}, site, names, row, where)))
+        drawn.append((site, maps.view({**picture, "grid": grid, "span": span}, site, names, row, where)))
     return tuple(drawn), f"Information flow ({number.title(found.get('method', ''))})"
 
 
