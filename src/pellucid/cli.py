@@ -164,9 +164,21 @@ def _add_measuring(verb: Add) -> None:
     one.add_argument("--size", type=int, help="side of the pictures in pixels, where it is not the one measured at")
     _add_data(one)
 
-    one = verb("convert", lazily("convert"), "a published .pth file of weights as safetensors; only tensors are read of it")
-    one.add_argument("file", help="ending in .pth, .pt or .bin")
-    one.add_argument("--out", metavar="FILE", help="ending in .safetensors (default: beside it)")
+    _add_convert(verb("convert", lazily("convert"), "published weights as safetensors, or as a run, and back; only tensors are read"))
+
+
+def _add_convert(one: argparse.ArgumentParser) -> None:
+    one.add_argument("file", help="ending in .pth, .pt, .bin or .safetensors, or the folder of a run")
+    one.add_argument("--out", metavar="FILE", help="ending in .safetensors (default: beside it; of a run, export/TO.safetensors in it)")
+    one.add_argument(
+        "--to", choices=["ours", "official", "hf", "detectron2"], default="ours", help="whose names a DETR's get (default %(default)s)"
+    )
+    one.add_argument(
+        "--classes", "--labels", default="", metavar="WHICH", help="of a DETR: coco, coco-panoptic, or a file of names or categories"
+    )
+    one.add_argument("--to-run", default="", metavar="FOLDER", help="make a run of a DETR's weights, with --recipe")
+    one.add_argument("--recipe", default="", help="of the network that the weights are of, as updetr:detr_r50")
+    _add_set(one)
     one.add_argument("--json", action="store_true", help="print JSON")
 
 

@@ -1,35 +1,147 @@
-"""Weights that are published as a pickle, as safetensors: only tensors are read, nothing of the file is run."""
+"""Published weights as safetensors under names that fit here, as a run that predicts, and a run's weights under others' names.
+
+Only tensors are read of a file, and nothing of it is run.
+"""
 
 import pathlib
+import tempfile
+from collections.abc import Mapping
 from typing import Any
 
 from pellucid import checkpoint
+from pellucid import recipe as recipes
+from pellucid.checkpoint import Tensors
 from pellucid.data import pickles
+from pellucid.data.categories import categories
+from pellucid.data.pictures import write_labels
 from pellucid.errors import BadData, BadUsage
-from pellucid.nn import tresnet
+from pellucid.nn import detr_names, tresnet
+
+NAMES = ("ours", *detr_names.KINDS)  # whose names a file of a DETR's weights can be written under
+_BY_ID = ("official", "hf")  # whose published class heads have a row for each number up to the classes' largest
 
 
-def convert(file: pathlib.Path, out: pathlib.Path | None = None) -> dict[str, Any]:
-    """Writes the tensors of a `.pth`, `.pt` or `.bin` file as safetensors; gives the `file`, `num_tensors` and what became of `names`.
+def convert(file: pathlib.Path, out: pathlib.Path | None = None, to: str = "ours", classes: str = "") -> dict[str, Any]:
+    """Writes the tensors of a file, or of a run, as safetensors; gives the `file`, `num_tensors` and what became of `names`.
 
-    A TResNet's in-place norms become plain ones, under timm's names; all other names stay.
+    A DETR's are turned into our names, or those of `to`; a TResNet's in-place norms become plain ones, under timm's names; all other
+    names stay.
 
     Args:
-        out: by default the same name, ending in .safetensors.
+        file: ending in .pth, .pt, .bin or .safetensors, or the folder of a run or a Hugging Face model.
+        out: by default the same name, ending in .safetensors; in a run, `export/TO.safetensors`.
+        to: one of `NAMES`.
+        classes: what `categories` takes: the class head keeps these alone, in their order; under official and Hugging Face's names,
+            each in the row of its number.
     Raises:
-        BadUsage: `out` is no name of a safetensors file, or is there already.
-        BadData: no such file, or none of tensors.
-        UnsafeInput: it holds more than tensors and plain values.
+        BadUsage: `out` is no name of a safetensors file, or is there already; names or classes are asked of another network's weights.
+        BadData: no such file, or none of tensors, or a DETR's with a key that has no place.
+        UnsafeInput: it holds more than tensors, plain values and flags.
     """
-    place = out or file.with_suffix(".safetensors")
+    place = out or (file / "export" / f"{to}.safetensors" if file.is_dir() else file.with_suffix(".safetensors"))
     if place.suffix != ".safetensors":
         raise BadUsage(f"{place}: a safetensors file ends in .safetensors")
     if place.exists():
         raise BadUsage(f"{place}: is there already; remove it, or name another file with --out")
+    tensors = _read(file)
+    kind = detr_names.kind_of(tensors)
+    if kind:
+        written, names = _detr(tensors, to, classes)
+    elif to != "ours" or classes:
+        raise BadUsage(f"{file}: no weights of a DETR, which alone have others' names and classes to choose")
+    elif tresnet.is_official(tensors):
+        written, names = tresnet.from_official(tensors), "the official TResNet's names turned into timm's"
+    else:
+        written, names = tensors, "names as they were"
+    checkpoint.save(written, place)
+    return {"file": str(place), "num_tensors": len(written), "names": names}
+
+
+def to_run(
+    file: pathlib.Path, folder: pathlib.Path, recipe: str, classes: str = "", settings: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Makes a run of published weights of a DETR, which predicts, is evaluated and explained like a trained one.
+
+    Gives the run's folder as `file`, `num_tensors`, and what became of `names`.
+
+    Args:
+        recipe: the name of one of the same network, as updetr:detr_r50.
+        classes: what `categories` takes; by default COCO's, where the class head is one of theirs. None for weights of pre-training.
+        settings: fields of the recipe by dotted name.
+    Raises:
+        BadUsage: the folder is taken, or it is not known which classes the weights tell.
+        BadData: no such file, or the weights are not of the recipe's network.
+        UnsafeInput: the file holds more than tensors, plain values and flags.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise BadUsage(f"{folder}: is there already; remove it, or name another folder with --to-run")
+    chosen = recipes.override(recipes.get(recipe), settings or {})
+    if not hasattr(chosen.task, "num_queries"):
+        raise BadUsage(f"--recipe {recipe}: its task has no DETR; give one that has, as updetr:detr_r50")
+    tensors, kind = detr_names.to_ours(_read(file))
+    labels: list[str] = []
+    if hasattr(chosen.task, "write"):
+        tensors, labels = _labelled(tensors, classes, file)
+    from pellucid.run import claim  # heavy, and not needed for what is refused above
+
+    with tempfile.TemporaryDirectory() as temporary:
+        described = pathlib.Path(temporary)
+        if labels:
+            write_labels(labels, described)
+        task = chosen.task.read(described)
+    try:
+        checkpoint.load_into(task.model, detr_names.ours(tensors)[0], str(file))
+    except BadData as error:
+        raise BadData(f"{error}; the recipe, with --set, must be of the network that the weights are of") from None
+    claim(folder, chosen)
+    if labels:
+        chosen.task.write(task, folder / "preprocessing")
+    checkpoint.save(task.model.state_dict(), folder / "model.safetensors")
+    return {"file": str(folder), "num_tensors": len(tensors), "names": _told(kind, "ours", len(labels))}
+
+
+def _labelled(tensors: Tensors, classes: str, file: pathlib.Path) -> tuple[Tensors, list[str]]:
+    """The weights with one row for each class, and the classes' names.
+
+    Raises:
+        BadUsage: nothing says which classes these are.
+    """
+    if detr_names.is_pretraining(tensors):
+        raise BadUsage(f"{file}: weights of pre-training, which tell no classes; `pellucid train RECIPE --init` learns them")
+    num = detr_names.num_class_rows(tensors)
+    usual = {92: "coco", 81: "coco", 251: "coco-panoptic", 134: "coco-panoptic"}
+    if not classes and num not in usual:
+        raise BadUsage(f"{file}: its {num - 1} classes have no names; give them with --labels FILE, a name on each line")
+    names = categories(classes or usual[num])
+    return detr_names.choose_classes(tensors, detr_names.class_rows(num, list(names))), list(names.values())
+
+
+# ---- parts ------------------------------------------------------------------------------------------------------------
+
+
+def _read(file: pathlib.Path) -> Tensors:
+    """The tensors of a file or of a folder's model.safetensors."""
+    if file.is_dir():
+        return checkpoint.load(file / "model.safetensors")
     if not file.is_file():
         raise BadData(f"{file}: no such weights file")
-    tensors = pickles.weights_only(file.read_bytes(), str(file))
-    official = tresnet.is_official(tensors)
-    checkpoint.save(tresnet.from_official(tensors) if official else tensors, place)
-    names = "the official TResNet's names turned into timm's" if official else "names as they were"
-    return {"file": str(place), "num_tensors": len(tensors), "names": names}
+    if file.suffix == ".safetensors":
+        return checkpoint.load(file)
+    return pickles.weights_only(file.read_bytes(), str(file))
+
+
+def _detr(tensors: Tensors, to: str, classes: str) -> tuple[Tensors, str]:
+    """A DETR's weights under the names of `to`, and what to say of it."""
+    found, kind = detr_names.to_ours(tensors)
+    names = categories(classes) if classes else {}
+    if names:
+        found = detr_names.choose_classes(found, detr_names.class_rows(detr_names.num_class_rows(found), list(names)))
+    if names and to in _BY_ID:
+        found = detr_names.spread_classes(found, list(names), max(names) + 2)
+    return (found if to == "ours" else detr_names.theirs(found, to)), _told(kind, to, len(names))
+
+
+def _told(kind: str, to: str, num_classes: int) -> str:
+    known = detr_names.KINDS | {"ours": "ours"}
+    names = f"{known[kind]} names turned into {known[to]}" if kind != to else "names as they were"
+    return names.replace("ours names", "our names") + (f", {num_classes} classes" if num_classes else "")

@@ -2,7 +2,8 @@
 
 import pathlib
 
-from pellucid.verbs.shared import Given, data_of, print_json
+from pellucid.errors import BadUsage
+from pellucid.verbs.shared import Given, data_of, print_json, settings_of
 
 
 def export(given: Given) -> int:
@@ -21,10 +22,20 @@ def export(given: Given) -> int:
 
 
 def convert(given: Given) -> int:
-    """The new file's path, and what was done to its names."""
-    from pellucid.convert import convert as made
+    """The new file's path, or the new run's folder, and what was done to its names."""
+    from pellucid import convert as room
 
-    found = made(pathlib.Path(given.file), pathlib.Path(given.out) if given.out else None)
+    if (given.recipe or given.set) and not given.to_run:
+        raise BadUsage("--recipe and --set are of the run that --to-run FOLDER makes; give it, too")
+    if given.to_run and not given.recipe:
+        raise BadUsage("--to-run: the recipe says which network it is; give --recipe, as in --recipe updetr:detr_r50")
+    if given.to_run and (given.out or given.to != "ours"):
+        raise BadUsage("--to-run: a run has our names, in its folder; leave --out and --to away")
+    file = pathlib.Path(given.file)
+    if given.to_run:
+        found = room.to_run(file, pathlib.Path(given.to_run), given.recipe, given.classes, settings_of(given))
+    else:
+        found = room.convert(file, pathlib.Path(given.out) if given.out else None, given.to, given.classes)
     if given.json:
         print_json(found)
     else:
