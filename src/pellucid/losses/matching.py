@@ -1,5 +1,6 @@
 """Which query answers for which object: the one-to-one match of least cost, for all decoder layers and pictures in one go."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,9 +10,8 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
-from pellucid.nn.boxes import cxcywh_to_xyxy, generalized_iou
+FORBIDDEN, BROKEN = 1e6, 1e7  # costs of a pair that may not be, and of one that is not a number
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def match(
     classes: Sequence[Int[Tensor, " _"]],
     boxes: Sequence[Float[Tensor, "_ 4"]],
     costs: Costs = Costs(),
-    allowed: Bool[Tensor, "b q n"] | None = None,
+    allowed: Sequence[Bool[Tensor, "q _"]] | None = None,
 ) -> Matches:
     """The pairs of least total cost, in each layer and picture by itself; of more objects than queries some stay without.
 
@@ -54,43 +54,68 @@ def match(
     Args:
         classes: of each example's objects.
         boxes: the same, as `boxes_cxcywh`.
-        allowed: pairs that may be matched, padded to the largest number of objects; by default all.
+        allowed: of each example, pairs that may be matched; by default all.
     Source: Carion et al. 2020, equation 1. A cost is of one picture's queries and its own objects, and all leave the device together.
     """
     sizes = [len(c) for c in classes]
     if not any(sizes):
-        empty = torch.zeros(0, dtype=torch.long, device=logits.device)
-        return Matches(empty, empty, empty, empty)
-    index, wanted = (pad_sequence(list(values), batch_first=True) for values in (classes, boxes))
-    cost = pair_costs(logits, boxes_cxcywh, index, wanted, costs)
+        return Matches(*torch.zeros(4, 0, dtype=torch.long, device=logits.device))
+    cost = pair_costs(logits, boxes_cxcywh, classes, boxes, costs)
     if allowed is not None:
-        cost = cost.masked_fill(~rearrange(allowed, "b q n -> b n q"), 1e6)
-    table = np.nan_to_num(cost.cpu().numpy(), copy=False, nan=1e7, posinf=1e7, neginf=-1e7)  # l b n q
-    found = [(i, j, *linear_sum_assignment(table[i, j, :n])) for i in range(len(table)) for j, n in enumerate(sizes) if n]
-    counts = [len(targets) for _, _, targets, _ in found]
-    columns = (
-        np.repeat([i for i, _, _, _ in found], counts),
-        np.repeat([j for _, j, _, _ in found], counts),
-        np.concatenate([queries for _, _, _, queries in found]),
-        np.concatenate([targets for _, _, targets, _ in found]),
-    )
-    order = np.lexsort(columns[2::-1])
-    return Matches(*(torch.from_numpy(np.ascontiguousarray(column[order])).long().to(logits.device) for column in columns))
+        pairs = torch.cat([rearrange(some, "q n -> n 1 q") for some in allowed])
+        cost = cost.masked_fill(~pairs, FORBIDDEN)
+    table = np.nan_to_num(cost.cpu().numpy(), copy=False, nan=BROKEN, posinf=BROKEN, neginf=-BROKEN)  # t l q
+    starts = np.cumsum([0, *sizes])
+    places = [(i, j) for i in range(len(logits)) for j, n in enumerate(sizes) if n]
+    found = [linear_sum_assignment(table[starts[j] : starts[j + 1], i]) for i, j in places]
+    counts = [len(targets) for targets, _ in found]
+    target, query = (np.concatenate(column) for column in zip(*found, strict=True))
+    columns = np.stack([*np.repeat(np.array(places).T, counts, axis=1), query, target])
+    columns = columns[:, np.lexsort(columns[2::-1])]
+    return Matches(*torch.from_numpy(columns).to(logits.device))
 
 
 def pair_costs(
     logits: Float[Tensor, "l b q c"],
     boxes_cxcywh: Float[Tensor, "l b q 4"],
-    classes: Int[Tensor, "b n"],
-    boxes: Float[Tensor, "b n 4"],
+    classes: Sequence[Int[Tensor, " _"]],
+    boxes: Sequence[Float[Tensor, "_ 4"]],
     costs: Costs,
-) -> Float[Tensor, "l b n q"]:
-    """What each object would cost with each query of its own picture."""
-    wide = torch.promote_types(logits.dtype, torch.float32)
-    probs = logits.to(wide).softmax(-1)  # Differs from a likelihood: the paper takes the probability, as it is of the boxes' size
-    index = rearrange(classes, "b n -> 1 b 1 n").expand(*probs.shape[:3], -1)
-    label = probs.gather(-1, index)
-    given, wanted = boxes_cxcywh.to(wide), rearrange(boxes.to(wide), "b n d -> 1 b n d")
-    distance = torch.cdist(given, wanted.expand(len(given), -1, -1, -1), p=1)
-    overlap = generalized_iou(cxcywh_to_xyxy(given), cxcywh_to_xyxy(wanted))
-    return rearrange(costs.box * distance - costs.label * label - costs.giou * overlap, "l b q n -> l b n q")
+) -> Float[Tensor, "t l q"]:
+    """What each object of the batch would cost with each query of its own picture."""
+    wide, sizes = torch.promote_types(logits.dtype, torch.float32), list(map(len, classes))
+    example = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes)).to(logits.device)
+    index = torch.cat(list(classes))
+    # the paper takes probabilities, being of the boxes' size; a layer's fit a CPU's cache
+    probs = [layer.to(wide).softmax(-1)[example, :, index] for layer in logits]  # t q each
+    cost = torch.cat(probs, 1).mul_(-costs.label)
+    queries = _planes(rearrange(boxes_cxcywh.to(wide), "l b q d -> d b (l q)"))
+    objects = _planes(rearrange(torch.cat(list(boxes)).to(wide), "t d -> d t 1"))
+    if logits.device.type == "cpu":  # a picture's own numbers fit its cache, and need not be copied for each of its objects
+        ends = np.cumsum([0, *sizes])
+        for j, (start, end) in enumerate(itertools.pairwise(ends)):
+            _add_boxes(cost[start:end], queries[:, j : j + 1], objects[:, start:end], costs)
+    else:
+        _add_boxes(cost, queries[:, example], objects, costs)
+    return rearrange(cost, "t (l q) -> t l q", l=len(logits))
+
+
+def _planes(boxes: Float[Tensor, "4 ..."]) -> Float[Tensor, "9 ..."]:
+    """Centre, size, left and top, right and bottom, area: each by itself, as the steps of a cost need them."""
+    centre, size = boxes[:2], boxes[2:]
+    return torch.cat([centre, size, centre - size / 2, centre + size / 2, size.prod(0, keepdim=True)])
+
+
+def _add_boxes(cost: Float[Tensor, "t q"], one: Float[Tensor, "9 #t q"], other: Float[Tensor, "9 t 1"], costs: Costs) -> None:
+    """Adds the distance and the missing overlap of boxes, given as `_planes`."""
+    x, y, w, h, left, top, right, bottom, area = one.unbind()
+    x_, y_, w_, h_, left_, top_, right_, bottom_, area_ = other.unbind()
+    for a, b in ((x, x_), (y, y_), (w, w_), (h, h_)):
+        cost.add_((a - b).abs_(), alpha=costs.box)
+    across = torch.minimum(right, right_).sub_(torch.maximum(left, left_))  # below 0 where they lie apart
+    down = torch.minimum(bottom, bottom_).sub_(torch.maximum(top, top_))
+    around = (w + w_).sub_(across).mul_((h + h_).sub_(down))  # from the first edge to the last
+    shared = across.clamp_min_(0).mul_(down.clamp_min_(0))
+    union = (area + area_).sub_(shared)
+    # of generalized IoU, shared / union - (around - union) / around, the 1 that is the same for all pairs is left out
+    cost.addcdiv_(shared, union, value=-costs.giou).addcdiv_(union, around, value=-costs.giou)
