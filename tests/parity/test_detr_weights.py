@@ -5,12 +5,15 @@ from collections import Counter
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
-from transformers import DetrConfig, DetrForObjectDetection, DetrForSegmentation, ResNetConfig
+from transformers import DetrConfig, DetrForObjectDetection, DetrForSegmentation, DetrImageProcessor, ResNetConfig
 from transformers.core_model_loading import revert_weight_conversion
 
+import pellucid
 from pellucid import checkpoint
+from pellucid.convert import to_run
 from pellucid.errors import BadData
 from pellucid.nn import detr_names
 from pellucid.nn.detr import Detr, Shape
@@ -179,3 +182,38 @@ def test_every_name_of_a_full_hugging_face_detr_is_one_of_ours_and_comes_back():
     file = revert_weight_conversion(hf, hf.state_dict())
     assert shapes(detr_names.from_hf(hf.state_dict())) == shapes(detr_names.from_hf(file)) == shapes(ours.state_dict())
     assert shapes(detr_names.to_hf(ours.state_dict())) == shapes(file)
+
+
+RECIPE = '''
+from pellucid.data.box_views import BoxView
+from pellucid.recipe import Data, Recipe
+from pellucid.tasks.detection.settings import DetectionSettings
+
+def small() -> Recipe:
+    """The network of the test."""
+    numbers = {"encoder_layers": 2, "decoder_layers": 2, "num_queries": 7, "width": 64, "feedforward": 96}
+    return Recipe(DetectionSettings("resnet18", "", view=BoxView(64, 96), **numbers), Data("shapes:train"))
+'''
+
+
+@pytest.mark.parametrize("kind", ["hf", "official", "detectron2"])
+def test_a_run_made_of_published_weights_says_of_a_picture_what_hugging_face_says(tmp_path, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(RECIPE)
+    names = ["cat", "dog", "hen", "owl", "bat"]
+    (tmp_path / "names.txt").write_text("\n".join(names))
+    hf = moved(DetrForObjectDetection(hf_config(True)))
+    published = detr_names.theirs(detr_names.from_hf(hf.state_dict()), kind)
+    torch.save({"model": published}, tmp_path / "detr.pth")
+    to_run(tmp_path / "detr.pth", tmp_path / "run", "./mine.py:small", "names.txt")
+    Image.fromarray(torch.randint(0, 256, (50, 71, 3), dtype=torch.uint8).numpy()).save(tmp_path / "picture.png")
+
+    processor = DetrImageProcessor(size={"shortest_edge": 64, "longest_edge": 96})
+    with torch.no_grad():
+        theirs = hf(**processor(images=Image.open(tmp_path / "picture.png"), return_tensors="pt"))
+    told = processor.post_process_object_detection(theirs, threshold=0.0, target_sizes=[(50, 71)])[0]
+    order = told["scores"].argsort(descending=True, stable=True)
+    ours = pellucid.load("run").predict(["picture.png"], threshold=0.0)[0]
+    torch.testing.assert_close(torch.tensor(ours["scores"]), told["scores"][order], rtol=0, atol=1e-4)
+    torch.testing.assert_close(torch.tensor(ours["boxes_xyxy"]), told["boxes"][order], rtol=0, atol=1e-2)
+    assert ours["labels"] == [names[i] for i in told["labels"][order]]
