@@ -144,6 +144,13 @@ def test_the_draws_have_the_papers_shares_and_bounds():
     assert max(max(plan[-1]) for plan in plans) <= 1333
 
 
+def test_a_short_side_that_gives_way_is_rounded_and_the_long_one_cut():
+    # 1333 * 213 / 640 = 443.6 becomes 444, and 444 * 640 / 213 = 1334.1 becomes 1334, as in DETR's own rule
+    assert resized_size((640, 213), 800, 1333) == (1334, 444)
+    assert resized_size((213, 640), 800, 1333) == (444, 1334)
+    assert resized_size((640, 213), 400, 1333) == (1201, 400)
+
+
 @settings(deadline=None, max_examples=200)
 @given(st.integers(1, 3000), st.integers(1, 3000), st.integers(0, 2**31))
 def test_a_part_lies_in_its_picture_whatever_the_shape(width, height, seed):
@@ -155,7 +162,7 @@ def test_a_part_lies_in_its_picture_whatever_the_shape(width, height, seed):
             size = (step.width, step.height)
         elif isinstance(step, Resize):
             size = tuple(step)
-    assert max(size) <= 1333 and min(size) >= 1
+    assert max(size) <= 1333 + max(size) / min(size) and min(size) >= 1
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (1, 5000), (5000, 2), (3, 800)])

@@ -113,7 +113,7 @@ def test_boxes(example: Example, view: BoxView, exact: bool = False) -> Framed: 
     steps = [Resize(*resized_size(picture.size, view.short, view.longest))]
     framed = _framed(example, picture, steps, exact)
     corruption = example.get("corruption")
-    return replace(framed, picture=_spoiled(framed.picture, corruption, where(example))) if corruption else framed
+    return replace(framed, picture=spoiled(framed.picture, corruption, where(example))) if corruption else framed
 
 
 def train_boxes(example: Example, view: BoxTrainView, seed: int, exact: bool = False) -> Framed:
@@ -248,6 +248,8 @@ def _has_area(boxes: Float[Tensor, "n 4"]) -> Bool[Tensor, " n"]:
 
 
 def _only(objects: Objects, chosen: Bool[Tensor, " n"]) -> Objects:
+    if chosen.all():
+        return objects
     kept = tuple(i for i, stays in zip(objects.kept, chosen.tolist(), strict=True) if stays)
     return replace(objects, boxes_xyxy=objects.boxes_xyxy[chosen], area=objects.area[chosen], kept=kept)
 
@@ -324,7 +326,8 @@ def _resized(pixels: Pixels, to: Resize, real: tuple[float, float], exact: bool)
     return rearrange(done[:, :, : to.height, : to.width], "1 c h w -> h w c").numpy()
 
 
-def _spoiled(picture: UInt8[Tensor, "3 h w"], corruption: dict[str, Any], place: str) -> UInt8[Tensor, "3 h w"]:
+def spoiled(picture: UInt8[Tensor, "3 h w"], corruption: dict[str, Any], place: str) -> UInt8[Tensor, "3 h w"]:
+    """The picture with that corruption; BadData where it is too small for any."""
     height, width = picture.shape[1:]
     if min(height, width) < _LEAST:
         raise BadData(f"{place}: {width} x {height} pixels once resized; corruptions are for pictures of {_LEAST} pixels and more a side")
