@@ -10,11 +10,12 @@ from pellucid.metrics.patches import NUMBERS, PatchNumber, ious, patch_metrics
 
 # overlaps 1, 1/2 and 0; then 1/3 alone
 FIRST = {
-    "boxes_xyxy": [[0, 0, 4, 4], [0, 0, 2, 4], [0, 0, 1, 1]],
+    "boxes_xyxy": [[0, 0, 2, 4], [9, 9, 10, 10], [0, 0, 4, 4], [0, 0, 1, 1]],
+    "best": [2, 0, 3],
     "patches_xyxy": [[0, 0, 4, 4], [0, 0, 4, 4], [2, 2, 3, 3]],
     "cosines": [1.0, 0.5, -0.5],
 }
-SECOND = {"boxes_xyxy": [[0, 0, 2, 2]], "patches_xyxy": [[1, 0, 3, 2]], "cosines": [0.0]}
+SECOND = {"boxes_xyxy": [[0, 0, 2, 2]], "best": [0], "patches_xyxy": [[1, 0, 3, 2]], "cosines": [0.0]}
 
 
 def computed(*predictions):
@@ -58,6 +59,6 @@ def test_resampling_by_how_often_each_picture_comes_is_computing_over_them():
 
 def test_patches_from_elsewhere_cannot_be_measured():
     with pytest.raises(BadData, match="street: its patches come from elsewhere"):
-        PatchNumber().update({"boxes_xyxy": [[0, 0, 1, 1]]}, {"id": "street"})
+        PatchNumber().update({"boxes_xyxy": [[0, 0, 1, 1]], "best": [0]}, {"id": "street"})
     with pytest.raises(ValueError, match="no number 'recall'"):
         PatchNumber("recall")

@@ -11,7 +11,8 @@ from torch.nn import functional as F
 from pellucid.data import loader
 from pellucid.data.patch_views import PatchView
 from pellucid.errors import BadData, BadUsage
-from pellucid.nn.boxes import cxcywh_to_xyxy, iou
+from pellucid.metrics.patches import PatchNumber
+from pellucid.nn.boxes import cxcywh_to_xyxy
 from pellucid.nn.resnet import ResNet
 from pellucid.tasks.patch_detection.one_shot import drawn, questions
 from pellucid.tasks.patch_detection.settings import PatchSettings
@@ -91,7 +92,9 @@ def test_patches_of_different_number_in_one_batch_score_as_alone(rows):
     task.model.eval()
     some = [{**rows[0], "patches": [picture(30, 20, 7)]}, {**rows[1], "patches": [picture(20, 20, 8), rows[2]["image"]]}]
     together, batch = run(task, some)
-    assert [len(p["labels"]) for p in task.predict(together, batch)] == [1, 2]
+    first, second = task.predict(together, batch)
+    assert first["labels"] == ["patch 1"] * 3 and len(first["best"]) == 1
+    assert sorted(second["queries"]) == list(range(6)) and len(second["best"]) == 2
     for i, example in enumerate(some):
         alone, own = run(task, [example])
         assert task.score(alone, task.answer(alone)).item() == pytest.approx(
@@ -188,8 +191,11 @@ def test_finding_every_patch_costs_nothing_and_scores_best(rows):
     batch, output = hand_made(task, rows)
     assert all(value.item() == pytest.approx(0, abs=1e-5) for value in task.loss(output, batch).values())
     (found,) = task.predict(output, batch)
-    assert sorted(found["queries"]) == [0, 3, 6] and sorted(found["labels"]) == ["patch 1", "patch 2", "patch 3"]
-    assert np.allclose(found["boxes_xyxy"], found["patches_xyxy"], atol=1e-3) and np.allclose(found["cosines"], 1)
+    assert [found["queries"][row] for row in found["best"]] == [0, 3, 6]
+    assert [found["labels"][row] for row in found["best"]] == ["patch 1", "patch 2", "patch 3"]
+    assert found["answers"] == ["patch 1@0", "patch 2@3", "patch 3@6"] and len(found["queries"]) == 9
+    assert np.allclose([found["boxes_xyxy"][row] for row in found["best"]], found["patches_xyxy"], atol=1e-3)
+    assert np.allclose(found["cosines"], 1)
     metrics = task.metrics()
     for metric in metrics.values():
         metric.update(found, rows[0])
@@ -225,17 +231,17 @@ def test_the_answer_names_the_surest_query_and_any_may_be_asked_about(rows):
     answer = task.answer(output)
     assert torch.equal(answer[:, 0], log_probs.argmax(-1)) and torch.equal(answer[:, 1], answer[:, 0] // 3)
     assert torch.allclose(task.score(output, answer), log_probs.amax(-1))
-    first = [p["labels"][0] for p in task.predict(output, batch)]
-    assert first == [task.labels[i] for i in answer[:, 1].tolist()], "the first prediction is the answer"
-    asked = task.gold([{**rows[0], "label": text} for text in ("patch 2", "patch 2@4", "patch 3@8", "patch 1")])
-    scores = task.score(output, asked)
-    expected = [log_probs[0, 3:6].max(), log_probs[1, 4], log_probs[2, 8], log_probs[3, :3].max()]
-    assert scores.tolist() == pytest.approx([v.item() for v in expected])
-    for text, message in (
-        ("patch 4", "no such patch"),
-        ("patch 2@6", "no query '6' looks for patch 2; 3 to 5 do"),
-        ("patch 1@x", "no query 'x'"),
-    ):
+    first = [(p["queries"][0], p["labels"][0]) for p in task.predict(output, batch)]
+    assert first == [(q, task.labels[i]) for q, i in answer.tolist()], "the first prediction is the answer"
+    asked = task.gold([{**rows[0], "label": text} for text in ("patch 2@3", "patch 2@4", "patch 3@8", "patch 1@0")])
+    assert task.score(output, asked).tolist() == pytest.approx([log_probs[i, q].item() for i, q in enumerate((3, 4, 8, 0))])
+    wrong = {
+        "patch 4@3": "no such patch",
+        "patch 2@6": "expected .*, patch 2@3 to patch 2@5",
+        "patch 1@x": "expected",
+        "patch 1": "expected",
+    }
+    for text, message in wrong.items():
         with pytest.raises(BadUsage, match=message):
             task.gold([{**rows[0], "label": text}])
 
@@ -314,5 +320,7 @@ def test_patches_are_learned_to_be_found():
 
 
 def overlap(predictions):
-    pairs = [(torch.tensor(p["boxes_xyxy"]), torch.tensor(p["patches_xyxy"])) for p in predictions]
-    return torch.cat([iou(a, b).diagonal() for a, b in pairs]).mean().item()
+    metric = PatchNumber("mean_iou")
+    for prediction in predictions:
+        metric.update(prediction, {})
+    return metric.compute()

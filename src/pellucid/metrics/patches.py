@@ -1,7 +1,7 @@
 """Numbers for patches that are to be found again: how many are, how well, and what the queries say of their features.
 
-A prediction has, one entry per patch, `boxes_xyxy`, `patches_xyxy` (where the patch was cut out) and, where features are reconstructed,
-`cosines` (of what the query says of the patch and what the backbone says).
+A prediction has `boxes_xyxy` and, one entry per patch, `best` (the place of the patch's surest box among them), `patches_xyxy` (where it
+was cut out) and, where features are reconstructed, `cosines` (of what the query of that box says of the patch and what the backbone says).
 """
 
 from collections.abc import Mapping, Sequence
@@ -54,7 +54,7 @@ class PatchNumber:
             return np.asarray(prediction.get("cosines", ()), dtype=np.float64)
         if "patches_xyxy" not in prediction:
             raise BadData(f"{example.get('id', 'an example')}: its patches come from elsewhere, so nobody knows where they should be found")
-        overlap = ious(prediction["boxes_xyxy"], prediction["patches_xyxy"])
+        overlap = ious([prediction["boxes_xyxy"][row] for row in prediction["best"]], prediction["patches_xyxy"])
         return overlap if self.name == "mean_iou" else (overlap >= 0.5).astype(np.float64)
 
     def merge(self, other: "PatchNumber") -> None:

@@ -1,16 +1,18 @@
 """Patch detection: where in a picture its patches were cut out, learned without labels; or all that is like one patch, learned with."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from einops import rearrange
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from pellucid.coerce import nearest
+from pellucid.data.boxes import spoiled
 from pellucid.data.padded import padded, patch_mask
 from pellucid.data.patches import Patched, given_patches, id_seed, large_enough, measured_patches, random_patches
 from pellucid.data.pictures import readable, where
@@ -34,7 +36,6 @@ from pellucid.tasks.patch_detection.one_shot import MATCH, drawn, questions
 from pellucid.tasks.patch_detection.settings import PatchSettings
 
 FOUND = 1  # the class of a query that found a patch; 0 is never used and 2 is none, so that the authors' weights fit
-ANY = -1  # in an answer: the query that says it most
 
 
 class PatchDetection:
@@ -42,8 +43,7 @@ class PatchDetection:
 
     Examples hold `image`; perhaps `patches`, pictures of what is looked for (paths, bytes, `{"image", "box_xyxy"}`), and `corruption`.
     Without `patches`, random ones are cut out of the picture itself, when measured always the same. For `one_shot` they hold
-    `objects`, as in detection, or `patches`. An answer is a query and a patch, written `patch 1@17`, or `patch 1`, of whichever query
-    of that patch says so most; with `one_shot` `match@17`, or `match`.
+    `objects`, as in detection, or `patches`. An answer is a query and a patch, written `patch 1@17`, with `one_shot` `match@17`.
     """
 
     score_unit = "log-probability"
@@ -100,7 +100,7 @@ class PatchDetection:
 
     def collate(self, examples: Sequence[Example]) -> Batch:
         """`picture`, its masks, `size_hw`, `query_patch` and which are there, and where it is known `boxes_cxcywh` and `class_index`."""
-        return self._batch(examples, [self._measured(e) for e in examples])
+        return self._batch(examples, [_spoiled(self._measured(e), e) for e in examples])
 
     def _measured(self, example: Example) -> Patched:
         view, place = self.settings.view, where(example)
@@ -186,43 +186,40 @@ class PatchDetection:
         return each | {f"{name}_{i}": value for name, value in each.items() for i in range(self.settings.decoder_layers - 1)}
 
     def predict(self, output: Output, batch: Batch) -> list[Any]:
-        """Boxes, the surest first: `labels` (`patch 1`), `scores`, `boxes_xyxy` in pixels of the picture, `queries`.
+        """All queries whose patch is there, the surest first: `labels` (`patch 1`), `scores`, `boxes_xyxy` in pixels, `queries`.
 
-        For each patch the surest of its queries, with `cosines` of the features where they are reconstructed, and `patches_xyxy`, where
-        the patch was cut out, if that is known; for `one_shot` all queries. `answers` are those from the threshold on, as `patch 1@17`.
+        `answers` are those from the threshold on, as `patch 1@17`. But for `one_shot` also, one entry per patch, `best` (the place of the
+        surest box of its queries), `patches_xyxy` (where it was cut out, if that is known) and `cosines` of that query's features and
+        its own, where they are reconstructed.
         """
-        scores = output["logits"].float().softmax(-1)[..., FOUND]
+        scores = output["logits"].float().softmax(-1)[..., FOUND].masked_fill(~output["query_present"], -1)
         height, width = batch["size_hw"].unbind(1)
         scale = rearrange(torch.stack([width, height, width, height]), "d b -> b 1 d")
         boxes = cxcywh_to_xyxy(output["boxes_cxcywh"].float()) * scale
-        truth = [cxcywh_to_xyxy(b) * s for b, s in zip(batch["boxes_cxcywh"], scale, strict=True)] if "boxes_cxcywh" in batch else None
         made = []
-        for i, present in enumerate(batch["query_patch_present"]):
-            queries = self._surest(scores[i], present)
-            patches = queries // self.group
-            told = self._told(scores[i][queries], boxes[i][queries], queries)
-            if not self.settings.one_shot and truth is not None:
-                told["patches_xyxy"] = truth[i][patches].tolist()
-            if "features" in output:
-                pairs = output["features"][i][queries].float(), output["patch_features"][i][patches].float()
-                told["cosines"] = F.cosine_similarity(*pairs, dim=-1).tolist()
-            made.append(told)
+        for i, order in enumerate(scores.argsort(stable=True, dim=-1, descending=True)):
+            queries = order[: int(output["query_present"][i].sum())]
+            told = self._told(scores[i][queries].tolist(), boxes[i][queries].tolist(), queries.tolist())
+            made.append(told if self.settings.one_shot else told | self._of_patches(output, batch, i, queries))
         return made
 
-    def _surest(self, scores: Float[Tensor, " q"], present: Bool[Tensor, " p"]) -> Shaped[Tensor, " n"]:
-        """Queries, the surest first: one of each patch that is there, or for `one_shot` all."""
-        if self.settings.one_shot:
-            return scores.argsort(stable=True, descending=True)
-        best = rearrange(scores, "(p g) -> p g", g=self.group).argmax(-1)
-        queries = (best + torch.arange(len(best), device=best.device) * self.group)[present]
-        return queries[scores[queries].argsort(stable=True, descending=True)]
-
-    def _told(self, scores: Tensor, boxes: Tensor, queries: Tensor) -> dict[str, Any]:
-        labels = [self.labels[query // self.group] for query in queries.tolist()]
-        each = zip(labels, queries.tolist(), scores.tolist(), strict=True)
+    def _told(self, scores: list[float], boxes: list[list[float]], queries: list[int]) -> dict[str, Any]:
+        labels = [self.labels[query // self.group] for query in queries]
+        each = zip(labels, queries, scores, strict=True)
         answers = [f"{label}@{query}" for label, query, score in each if score >= self.settings.threshold]
-        found = {"labels": labels, "scores": scores.tolist(), "boxes_xyxy": boxes.tolist(), "queries": queries.tolist()}
-        return {**found, "answers": answers}
+        return {"labels": labels, "scores": scores, "boxes_xyxy": boxes, "queries": queries, "answers": answers}
+
+    def _of_patches(self, output: Output, batch: Batch, i: int, queries: Int[Tensor, " n"]) -> dict[str, Any]:
+        patches = (queries // self.group).tolist()
+        best = [patches.index(patch) for patch in range(len(patches) // self.group)]
+        told: dict[str, Any] = {"best": best}
+        if "boxes_cxcywh" in batch:
+            height, width = batch["size_hw"][i].tolist()
+            told["patches_xyxy"] = (cxcywh_to_xyxy(batch["boxes_cxcywh"][i]) * torch.tensor([width, height, width, height])).tolist()
+        if "features" in output:
+            pairs = output["features"][i][queries[best]].float(), output["patch_features"][i][: len(best)].float()
+            told["cosines"] = F.cosine_similarity(*pairs, dim=-1).tolist()
+        return told
 
     def metrics(self) -> dict[str, Metric]:
         """Recall of patches at an overlap of a half, mean overlap, cosine of features; for `one_shot` COCO's numbers, AP first."""
@@ -234,7 +231,7 @@ class PatchDetection:
         return torch.stack([best, best // self.group], -1)
 
     def gold(self, examples: Sequence[Example]) -> Shaped[Tensor, "b 2"]:
-        """Query and patch that each example's `label` names: `patch 1@17`; of `patch 1` the query is -1: any of its own.
+        """Query and patch that each example's `label` names, as `patch 1@17`.
 
         Raises:
             BadData: an example without a label.
@@ -244,29 +241,29 @@ class PatchDetection:
 
     def _asked(self, example: Example) -> tuple[int, int]:
         if not example.get("label"):
-            raise BadData(f"{where(example)}: no label says which patch is meant; there are {self.labels[0]} to {self.labels[-1]}")
-        text = str(example["label"])
-        name, _, query = text.rpartition("@") if "@" in text else (text, "", "")
+            raise BadData(f"{where(example)}: no label says which box is meant, as {self.labels[0]}@0")
+        name, _, query = str(example["label"]).partition("@")
         if name not in self.labels:
-            raise BadUsage(f"answer {text!r}: no such patch{nearest(name, self.labels)}")
+            raise BadUsage(f"answer {example['label']!r}: no such patch{nearest(name, self.labels)}")
         patch = self.labels.index(name)
         first, last = patch * self.group, (patch + 1) * self.group - 1
-        if query and not (query.isdecimal() and first <= int(query) <= last):
-            raise BadUsage(f"answer {text!r}: no query {query!r} looks for {name}; {first} to {last} do")
-        return int(query) if query else ANY, patch
+        if not (query.isdecimal() and first <= int(query) <= last):
+            raise BadUsage(f"answer {example['label']!r}: expected a query that looks for it, {name}@{first} to {name}@{last}")
+        return int(query), patch
 
     def score(self, output: Output, answer: Shaped[Tensor, "b 2"]) -> Float[Tensor, " b"]:
-        """log p(the query found its patch) in nats; of any query, the highest of those of the patch."""
-        query, patch = answer.unbind(-1)
-        log_probs = _log_found(output)
-        own = torch.arange(log_probs.shape[1], device=query.device) // self.group == patch[:, None]  # b q
-        surest = log_probs.masked_fill(~own, -torch.inf).amax(-1)
-        return torch.where(query == ANY, surest, log_probs.gather(-1, query.clamp_min(0)[:, None])[:, 0])
+        """log p(the query found its patch) in nats."""
+        return _log_found(output).gather(-1, answer[:, :1])[:, 0]
 
-    def translate(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The authors' weights under our names; without what this model does not reconstruct."""
-        found = ours(tensors)[0]
-        return {k: v for k, v in found.items() if self.model.net.feature_head is not None or not k.startswith("net.feature_head.")}
+    def translate(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The authors' weights under our names."""
+        return ours(tensors)[0]
+
+
+def _spoiled(found: Patched, example: Example) -> Patched:
+    """The picture as its `corruption` says; its patches stay as they are."""
+    corruption = example.get("corruption")
+    return replace(found, picture=spoiled(found.picture, corruption, where(example))) if corruption else found
 
 
 def _log_found(output: Output) -> Float[Tensor, "b q"]:
