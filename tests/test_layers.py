@@ -19,6 +19,7 @@ FACE = {
     "explained",
     "explaining",
     "predicting",
+    "drawing",
     "starting",
     "study",
     "cli",

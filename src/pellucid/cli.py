@@ -148,8 +148,11 @@ def _add_measuring(verb: Add) -> None:
 
     one = verb("predict", lazily("predict"), "predictions of a run")
     _add_run(one)
-    one.add_argument("inputs", nargs="+", help="texts; or pictures, folders of them and patterns; or sources of a known data kind")
+    one.add_argument("inputs", nargs="+", help="texts; or pictures, folders of them, patterns and videos; or sources of a known data kind")
     one.add_argument("--probs", action="store_true", help="every label's probability as well")
+    one.add_argument("--threshold", type=float, help="of boxes those that score so much or more, 0 for all (default: the run's own)")
+    one.add_argument("--draw", metavar="FOLDER", help="write each picture, and video, with its boxes drawn there")
+    one.add_argument("--every", type=int, default=1, metavar="N", help="of a video each Nth frame (default %(default)s)")
     one.add_argument("--csv", metavar="FILE", help="write a table there instead of printing lines of JSON")
     one.add_argument("--broken", choices=["refuse", "skip"], default="refuse", help="pictures that cannot be read (default %(default)s)")
     _add_columns(one)

@@ -6,7 +6,8 @@ import glob
 import io
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -14,21 +15,26 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pellucid import checkpoint
-from pellucid.data import folders, sources, tables
+from pellucid.data import folders, sources, tables, video
 from pellucid.data.read import kinds, read
+from pellucid.drawing import Gallery
 from pellucid.errors import BadData, BadUsage
 from pellucid.evaluate import Evaluation
 from pellucid.recipe import Data
 from pellucid.task import Example, Task
 
 ANSWERS = ("label", "labels", "absent", "unknown", "classes", "objects")
+TOGETHER = 256  # pictures or texts answered before the first answer is told
+HELD = 1 << 28  # bytes of a video's frames in memory
+PARALLEL = ("labels", "scores", "boxes_xyxy", "masks")  # one entry an object
+BOX_COLUMNS = ("label", "score", "x0", "y0", "x1", "y1", "answer")
 _CHUNK = 1 << 22  # numbers looked at together where each label is scored
 
 # ---- what is asked ----------------------------------------------------------------------------------------------------
 
 
 def examples_of(entries: Iterable[str], takes: str, data_of: Callable[[str], Data] = Data) -> list[Example | str]:
-    """The examples that words name: sources with their kind, tables, patterns of files; pictures and folders of them; or texts.
+    """The examples that words name: sources with their kind, tables, patterns of files; pictures, folders of them and videos; or texts.
 
     Args:
         takes: what the run's task takes for an example that is not a row: "text" or "image".
@@ -64,7 +70,9 @@ def _matching(entry: str) -> list[str]:
 
 
 def _pictures(path: str, data_of: Callable[[str], Data]) -> list[Example]:
-    """A picture, all pictures of a folder at any depth, or the rows of a table or archive of pictures."""
+    """A picture, all pictures of a folder at any depth, a video, or the rows of a table or archive of pictures."""
+    if video.is_video(path) and not os.path.isdir(path):
+        return [{"id": path, "video": path}]
     if os.path.isdir(path):
         root = pathlib.Path(path)
         names = folders.pictures(folders.walk(root)[0], path)
@@ -100,18 +108,145 @@ def leave_out_broken(task: Task) -> None:
 # ---- what is answered -------------------------------------------------------------------------------------------------
 
 
-def answers(task: Task, rows: Sequence[Example], found: Evaluation, probs: bool) -> list[dict[str, Any]]:
-    """A dict per row: its id and file, the prediction, the prediction's score, and where asked for every label's probability."""
+@dataclasses.dataclass(frozen=True)
+class Asking:
+    """How answers are wanted.
+
+    Args:
+        probs: every label's probability as well.
+        threshold: the least score of a box that is told; None takes the task's own.
+        every: of a video each so many frames, from the first.
+        gallery: where pictures and videos are drawn.
+    """
+
+    probs: bool = False
+    threshold: float | None = None
+    every: int = 1
+    gallery: Gallery | None = None
+
+
+def predicted(run: Any, examples: Sequence[Example | str], asking: Asking = Asking()) -> Iterator[dict[str, Any]]:
+    """The answers of a run as they are found: all texts or pictures, then the frames of videos.
+
+    Raises:
+        BadData: a picture or a video cannot be read; of a video cut short after the answers, and the drawing, of what it has.
+        BadUsage: boxes are asked of a task that has none, or frames of one that takes no pictures.
+    """
+    clips = [e["video"] for e in examples if isinstance(e, dict) and "video" in e]
+    others = [unanswered(e) for e in examples if not (isinstance(e, dict) and "video" in e)]
+    rows = run._rows(others) if others or not clips else []
+    for first in range(0, len(rows), TOGETHER):
+        some = rows[first : first + TOGETHER]
+        found = _answered(run, some, asking)
+        if asking.gallery:
+            for example, row in zip(some, found, strict=True):
+                asking.gallery.picture(example, row)
+        yield from found
+    for clip in clips:
+        yield from _filmed(run, clip, asking)
+
+
+def _answered(run: Any, rows: Sequence[Example], asking: Asking) -> list[dict[str, Any]]:
+    found = answers(run.task, rows, run.measure(rows, labelled=False), asking.probs, asking.threshold)
+    if asking.gallery and found and "boxes_xyxy" not in found[0]:
+        raise BadUsage(f"--draw: {type(run.task).__name__} predicts no boxes")
+    return found
+
+
+def _filmed(run: Any, path: str, asking: Asking) -> Iterator[dict[str, Any]]:
+    """The answers for a video's frames; drawn, those in between keep the boxes of the last one that was asked about."""
+    clip, gallery = video.about(path), asking.gallery
+    most = run.recipe.loop.eval_batch_size * (asking.every if gallery else 1)
+    held = max(1, min(most, HELD // (3 * clip.width * clip.height)))
+    last: dict[str, Any] | None = None
+    with ExitStack() as closing:
+        film = closing.enter_context(gallery.film(path, clip.rate)) if gallery else None
+        for some in _held(video.frames(path, 1 if gallery else asking.every), held):
+            asked = [frame for frame in some if frame.index % asking.every == 0]
+            found = _answered(run, run._rows([_still(path, frame) for frame in asked]), asking) if asked else []
+            known = {row["frame"]: row for row in found}
+            if gallery and film:
+                last = _draw(gallery, film, some, known, last)
+            yield from found
+
+
+def _draw(
+    gallery: Gallery, film: video.Writer, frames: Sequence[video.Frame], known: Mapping[int, dict[str, Any]], last: dict[str, Any] | None
+) -> dict[str, Any] | None:
+    """Adds the frames to the film; gives the answer that was drawn last."""
+    for frame in frames:
+        last = known.get(frame.index, last)
+        film.add(gallery.frame(frame.picture, last))
+    return last
+
+
+def _still(path: str, frame: video.Frame) -> Example:
+    told = {"video": path, "frame": frame.index, "time_s": round(frame.time_s, 6)}
+    return {"id": f"{path}:{frame.index}", "image": frame.file(), **told}
+
+
+def _held(frames: Iterable[video.Frame], count: int) -> Iterator[list[video.Frame]]:
+    """So many frames at a time; what came before a fault comes before it is raised."""
+    held: list[video.Frame] = []
+    fault = None
+    try:
+        for frame in frames:
+            held.append(frame)
+            if len(held) == count:
+                yield held
+                held = []
+    except BadData as error:
+        fault = error
+    if held:
+        yield held
+    if fault:
+        raise fault
+
+
+def answers(
+    task: Task, rows: Sequence[Example], found: Evaluation, probs: bool = False, threshold: float | None = None
+) -> list[dict[str, Any]]:
+    """A dict per row: its id and file, the prediction, the prediction's score, and where asked for every label's probability.
+
+    Of boxes: `labels`, `scores`, `boxes_xyxy` in pixels of the upright picture, `answers` as `explain` takes them, perhaps `masks`,
+    the strongest first, of those that score `threshold` or more, which is the task's own unless told.
+
+    Raises:
+        BadUsage: probabilities of boxes, or a threshold of what has none.
+    """
+    who = [{"id": row["id"], **_file(row)} for row in rows]
+    if any(has_boxes(given) for given in found.predictions):
+        if probs:
+            raise BadUsage(f"--probs: {type(task).__name__} gives the score of each box; --threshold 0 tells all")
+        least = getattr(getattr(task, "settings", None), "threshold", 0.0) if threshold is None else threshold
+        return [{**one, **above(given, least)} for one, given in zip(who, found.predictions, strict=True)]
+    if threshold is not None and rows:
+        raise BadUsage(f"--threshold: {type(task).__name__} predicts no boxes")
     unit = "log_probability" if task.score_unit == "log-probability" else "value"
     labels = list(map(str, getattr(task, "labels", ())))
-    each = zip(rows, found.predictions, found.scores.tolist(), strict=True)
-    told = [{"id": row["id"], **_file(row), "prediction": _plain(given), unit: score} for row, given, score in each]
+    each = zip(who, found.predictions, found.scores.tolist(), strict=True)
+    told = [{**one, "prediction": _plain(given), unit: score} for one, given, score in each]
     if not probs:
         return told
     if not labels or found.logits is None or unit == "value":
         raise BadUsage(f"--probs: {type(task).__name__} gives no probabilities of labels here")
     shares = probabilities(task, torch.from_numpy(found.logits)).tolist()
     return [{**row, "probs": dict(zip(labels, share, strict=True))} for row, share in zip(told, shares, strict=True)]
+
+
+def has_boxes(prediction: Any) -> bool:
+    """Whether objects with their places were predicted."""
+    return isinstance(prediction, Mapping) and "boxes_xyxy" in prediction
+
+
+def above(prediction: Mapping[str, Any], threshold: float) -> dict[str, Any]:
+    """Those objects of a prediction that score so much or more; `answers` name them for `explain`."""
+    places = [i for i, score in enumerate(prediction["scores"]) if score >= threshold]
+    kept = {key: [prediction[key][i] for i in places] for key in PARALLEL if key in prediction}
+    kept["scores"] = [round(score, 6) for score in kept["scores"]]
+    kept["boxes_xyxy"] = [[round(x, 3) for x in box] for box in kept["boxes_xyxy"]]
+    named = {"answers": [f"{prediction['labels'][i]}@{prediction['queries'][i]}" for i in places]} if "queries" in prediction else {}
+    return {**kept, **named}
 
 
 def probabilities(task: Task, logits: Float[Tensor, "n c"]) -> Float[Tensor, "n c"]:
@@ -126,8 +261,10 @@ def probabilities(task: Task, logits: Float[Tensor, "n c"]) -> Float[Tensor, "n 
     return torch.cat(parts) if rows else logits
 
 
-def _file(row: Example) -> dict[str, str]:
+def _file(row: Example) -> dict[str, Any]:
     image = row.get("image")
+    if "video" in row:
+        return {"path": row["video"], "frame": row["frame"], "time_s": row["time_s"]}
     return {"path": image} if isinstance(image, str) and image != row["id"] else {}
 
 
@@ -137,9 +274,10 @@ def _plain(prediction: Any) -> Any:
 
 
 def write_csv(rows: Sequence[Mapping[str, Any]], path: pathlib.Path) -> None:
-    """The answers as a table: several labels are parted by `|`, and each label's probability has a column `p(LABEL)`."""
-    flat = [_flat(row) for row in rows]
-    columns = list(dict.fromkeys(key for row in flat for key in row))
+    """The answers as a table, a row for each box: several labels are parted by `|`, each label's probability has a column `p(LABEL)`."""
+    flat = [line for row in rows for line in (_by_box(row) if "boxes_xyxy" in row else [_flat(row)])]
+    known = ("id", *BOX_COLUMNS) if any("boxes_xyxy" in row for row in rows) else ()
+    columns = list(dict.fromkeys([*(key for row in flat for key in row), *known]))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
@@ -152,3 +290,10 @@ def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
     shares = {f"p({label})": share for label, share in row.get("probs", {}).items()}
     plain = {key: "|".join(map(str, v)) if isinstance(v, (list, tuple)) else v for key, v in row.items() if key != "probs"}
     return {**plain, **shares}
+
+
+def _by_box(row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    who = {key: row[key] for key in ("id", "path", "frame", "time_s") if key in row}
+    named = row.get("answers") or [""] * len(row["labels"])
+    each = zip(row["labels"], row["scores"], row["boxes_xyxy"], named, strict=True)
+    return [{**who, **dict(zip(BOX_COLUMNS, (label, score, *box, answer), strict=True))} for label, score, box, answer in each]

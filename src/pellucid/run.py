@@ -197,10 +197,10 @@ class Run:
 
     # ---- using -------------------------------------------------------------------------------------------------------
 
-    def predict(self, examples: Sequence[Example | str], probs: bool = False) -> list[dict[str, Any]]:
-        """A prediction and its score per example, with `probs` every label's; a string is a text or, of pictures, a path."""
+    def predict(self, examples: Sequence[Example | str], probs: bool = False, threshold: float | None = None) -> list[dict[str, Any]]:
+        """A prediction and its score per example (`predicting.answers`); a string is a text or, of pictures, a path."""
         rows = self._rows([predicting.unanswered(e) for e in examples])
-        return predicting.answers(self.task, rows, self.measure(rows, labelled=False), probs)
+        return predicting.answers(self.task, rows, self.measure(rows, labelled=False), probs, threshold)
 
     def _rows(self, examples: Sequence[Example | str]) -> list[Example]:
         return prepare(self.task, predicting.named(examples, getattr(self.task, "takes", "text")), "input")

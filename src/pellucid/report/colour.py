@@ -27,6 +27,12 @@ def oklab(rgb: Float[np.ndarray, "... 3"]) -> Float[np.ndarray, "... 3"]:
     return np.cbrt(linear @ TO_CONES.T) @ TO_LAB.T
 
 
+def srgb(lab: Float[np.ndarray, "... 3"]) -> Float[np.ndarray, "... 3"]:
+    """What `oklab` began with; a colour that no screen has becomes the nearest by each of red, green and blue."""
+    linear = ((lab @ np.linalg.inv(TO_LAB).T) ** 3 @ np.linalg.inv(TO_CONES).T).clip(0, 1)
+    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+
+
 def _away(colour: tuple[int, int, int], ground: float) -> Float[np.ndarray, " a"]:
     """How far a ground is changed, as the eye sees it, by so much of the colour: 1,001 opacities from 0 to `OPAQUE`."""
     opacity = np.linspace(0, OPAQUE, 1001)[:, None]

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from pellucid import grids
+from pellucid.errors import BadData, BadUsage
 from pellucid.progress import Watching
 from pellucid.verbs.shared import Given, data_of, names, print_json, settings_of
 
@@ -16,21 +17,48 @@ MANY = 20  # examples that a terminal still shows one by one
 
 
 def predict(given: Given) -> int:
-    """A line of JSON per input, or a table."""
+    """A line of JSON per input as it is answered, or a table."""
     from pellucid import predicting, run
 
+    if given.every < 1:
+        raise BadUsage(f"--every {given.every}: expected a whole number of frames above 0")
     done = run.load(given.run)
     if given.broken == "skip":
         predicting.leave_out_broken(done.task)
-    rows = done.predict(_inputs(given, done.task, given.inputs), given.probs)
+    inputs = _inputs(given, done.task, given.inputs)
+    asking = predicting.Asking(given.probs, given.threshold, given.every, _gallery(given, done.task, inputs))
+    rows: list[dict[str, Any]] = []
+    try:
+        for row in predicting.predicted(done, inputs, asking):
+            if given.csv or given.json:
+                rows.append(row)
+            else:
+                print(json.dumps(row, ensure_ascii=False), flush=True)
+    except BadData:
+        if rows:  # of a video cut short what it had is told
+            _tell(given, rows)
+        raise
+    _tell(given, rows)
+    return 0
+
+
+def _tell(given: Given, rows: list[dict[str, Any]]) -> None:
+    from pellucid import predicting
+
     if given.csv:
         predicting.write_csv(rows, pathlib.Path(given.csv))
         print(given.csv, file=sys.stderr)
     elif given.json:
         print_json(rows)
-    else:
-        print("\n".join(json.dumps(row, ensure_ascii=False) for row in rows))
-    return 0
+
+
+def _gallery(given: Given, task: Any, inputs: Sequence[Any]) -> Any:
+    """Where boxes are drawn; None where that was not asked."""
+    from pellucid.drawing import Gallery
+
+    files = [e.get("video") or e.get("image") for e in inputs if isinstance(e, dict)]
+    known = [file for file in files if isinstance(file, str)]
+    return Gallery(pathlib.Path(given.draw), tuple(map(str, getattr(task, "labels", ()))), known) if given.draw else None
 
 
 def _inputs(given: Given, task: Any, inputs: Sequence[str]) -> list[Any]:
