@@ -177,7 +177,9 @@ class Slots(Pictures):
         wanted = torch.stack([F.pad(own, (0, 3 - len(own)), value=2) for own in batch["classes"]])
         found = torch.cat([row[: len(own)] for row, own in zip(output["places"], batch["places"], strict=True)])
         return {
-            "ce": F.cross_entropy(rearrange(output["logits"], "b q c -> (b q) c"), rearrange(wanted, "b q -> (b q)"), self.weight),
+            "ce": F.cross_entropy(
+                rearrange(output["logits"], "b q c -> (b q) c"), rearrange(wanted, "b q -> (b q)"), self.weight.to(wanted.device)
+            ),
             "place": (found - torch.cat(batch["places"])).abs().sum() / max(1, len(found)),
             "size": output["logits"].square().mean(),
         }

@@ -53,7 +53,7 @@ class Unlucky(PictureNet):
         self.noise, self.drawn = nn.Identity(), []
 
     def forward(self, batch):
-        lucky = torch.rand(len(batch["image"]), 1) > 0.3
+        lucky = torch.rand(len(batch["image"]), 1, device=batch["image"].device) > 0.3
         self.drawn.append((~lucky).nonzero()[:, 0].tolist())
         return {"logits": self.noise(super().forward(batch)["logits"] * torch.where(lucky, 1.0, math.nan))}
 
@@ -187,6 +187,20 @@ def test_a_gradient_that_is_not_finite_stops_before_it_spoils_the_weights(agc, t
     line = told(one, tmp_path)
     assert line.startswith("step 1: the loss is finite, its gradient is not: first at parameter body.bias; lower optim.lr")
     assert all(p.isfinite().all() for p in one.task.model.parameters())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="half precision needs a GPU")
+def test_in_half_precision_the_scaler_skips_a_step_and_what_overflows_is_named(tmp_path):
+    one = trainer(Pictures(Steep()), rows(), clip_norm=1.0, precision="16-mixed")
+    before = {k: v.clone() for k, v in one.task.model.state_dict().items()}
+    (tmp_path / "a").mkdir()
+    one.fit(tmp_path / "a")
+    assert all(torch.equal(v, before[k]) for k, v in one.task.model.state_dict().items())
+    examples = rows()
+    examples[3]["image"] *= 1e6
+    (tmp_path / "b").mkdir()
+    line = told(trainer(Pictures(), examples, precision="16-mixed"), tmp_path / "b")
+    assert "first the input of stem, for example photo 3; lower optim.lr, or use loop.precision=32-true" in line
 
 
 def test_a_norm_that_overflows_is_told_as_such():

@@ -95,20 +95,18 @@ def test_a_step_without_anything_to_find_has_finite_losses(tmp_path):
     assert all(v.isfinite().all() for v in weights.values())
 
 
-@pytest.mark.parametrize(("processes", "accumulate"), [(2, 1), (3, 2)])
-def test_processes_give_the_weights_and_losses_of_one(processes, accumulate, tmp_path):
-    """Shares of a batch of 8 over 6 passes are of two, one and, in the last step of 5, no examples."""
+def test_processes_give_the_weights_and_losses_of_one(tmp_path):
+    """Three processes in two passes each: shares of a batch of 8 are of two and one, in the last step of 5 of one and no examples."""
     script = f"""
 import pathlib, sys
 sys.path[:0] = {[os.path.dirname(__file__), os.path.dirname(os.path.dirname(__file__))]!r}
 from test_passes import trainer
-one = trainer(accumulate={accumulate})
+one = trainer(accumulate=2)
 one.fit(pathlib.Path(sys.argv[1]))
 """
     (tmp_path / "split.py").write_text(script)
     (tmp_path / "split").mkdir()
-    port = str(29640 + processes)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--master-port", port]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "3", "--master-port", "29643"]
     done = subprocess.run(
         [*launch, str(tmp_path / "split.py"), str(tmp_path / "split")],
         capture_output=True,

@@ -169,15 +169,14 @@ class Trainer:
             self._tell(losses, rate)
 
     def _clip(self) -> None:
-        optim = self.recipe.optim
+        optim, scaler = self.recipe.optim, getattr(self.fabric._precision, "scaler", None)
         if optim.agc is not None:
-            scaler = getattr(self.fabric._precision, "scaler", None)
             if scaler is not None:
                 scaler.unscale_(self.inner)
             clip_units(self.task.model, optim.agc)
         if optim.clip_norm is None:
             return
-        strict = self.loop.precision != "16-mixed"  # whose scaler skips such a step
+        strict = scaler is None  # it skips a step whose gradients are not finite
         try:
             if optim.agc is not None:  # already unscaled, which may be done once
                 torch.nn.utils.clip_grad_norm_(self.task.model.parameters(), optim.clip_norm, error_if_nonfinite=strict)
