@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from pellucid.errors import BadData, BadUsage
+from pellucid.grids import figure
 
 KEPT = ("recipe.yaml", "model.safetensors", "README.md", "report.html", "preprocessing", "results", "statistics")
 
@@ -65,7 +66,8 @@ def _json(run: pathlib.Path, name: str) -> dict[str, Any]:
 
 def _index(sets: dict[str, Any]) -> list[dict[str, Any]]:
     def metrics(row: dict[str, Any]) -> list[dict[str, Any]]:
-        return [{"type": metric, "value": round(number["value"], 4)} for metric, number in row["metrics"].items()]
+        known = {metric: number["value"] for metric, number in row["metrics"].items() if number["value"] is not None}
+        return [{"type": metric, "value": round(value, 4)} for metric, value in known.items()]
 
     return [{"task": {"type": "other"}, "dataset": {"name": name, "type": name}, "metrics": metrics(row)} for name, row in sets.items()]
 
@@ -82,8 +84,8 @@ def _table(sets: dict[str, Any], home: str) -> list[str]:
 
 
 def _cell(number: dict[str, Any]) -> str:
-    interval = f" [{number['low']:.3f}, {number['high']:.3f}]" if "low" in number else ""
-    return f"{number['value']:.3f}{interval}"
+    interval = f" [{figure(number['low'])}, {figure(number['high'])}]" if "low" in number else ""
+    return f"{figure(number['value'])}{interval}"
 
 
 def copy_model(run: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:

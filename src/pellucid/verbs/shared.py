@@ -58,5 +58,6 @@ def hold_gates(found: Mapping[str, Any], gates: Sequence[str]) -> None:
             bound = float(wanted)
         except ValueError:
             raise BadUsage(f"--gate {name}={wanted}: expected a number") from None
-        if (number["value"] < bound) if number["higher_is_better"] else (number["value"] > bound):
+        value = number["value"]
+        if value is None or ((value < bound) if number["higher_is_better"] else (value > bound)):
             raise GateMissed(f"{name} is {grids.figure(number['value'])}, the gate is {wanted}")
