@@ -133,10 +133,8 @@ def test_masks_are_those_of_nearest_resampling_step_by_step(seed):
     masks = torch.from_numpy(rng.random((2, height, width)) < 0.5)
     view = BoxTrainView((40, 64, 100), 130, crop_shorts=(30, 50), crop_range=(20, 45), crop_prob=1.0)
     steps = boxes.draw_steps((width, height), view, random.Random(seed))
-    moving = objects_of({"id": "x", "image": b""}, (width, height))
-    for step in steps:
-        moving = moved(moving, step)
-    found = masks[:, torch.from_numpy(moving.down.copy())][:, :, torch.from_numpy(moving.across.copy())]
+    down, across = map(torch.from_numpy, boxes.nearest_pixels((width, height), steps))
+    found = masks[:, down][:, :, across]
     assert found.equal(masks_by_torch(masks, steps))
 
 
@@ -144,4 +142,4 @@ def test_masks_are_those_of_nearest_resampling_step_by_step(seed):
 def test_nearest_places_are_torchs(old):
     for new in (1, 5, 479, 640, 999, 1333):
         theirs = functional.interpolate(torch.arange(old, dtype=torch.float32).reshape(1, 1, old), size=new, mode="nearest")
-        assert np.array_equal(boxes.nearest_of(old, new), theirs.flatten().long().numpy()), new
+        assert np.array_equal(boxes.nearest_pixels((old, 1), [Resize(new, 1)])[1], theirs.flatten().long().numpy()), new

@@ -63,16 +63,12 @@ class Objects:
         size: width and height of the picture by now.
         area: of each object, in pixels of that size; of a box that was cut, the box's.
         kept: of each object, its place in the example's list.
-        across: of each column, the first picture's column that nearest-neighbour resampling shows there.
-        down: of each row, the same.
     """
 
     size: Size
     boxes_xyxy: Float[Tensor, "n 4"]
     area: Float[Tensor, " n"]
     kept: tuple[int, ...]
-    across: Int[np.ndarray, " w"]
-    down: Int[np.ndarray, " h"]
 
 
 @dataclass(frozen=True)
@@ -140,7 +136,7 @@ def _framed(example: Example, picture: Picture, steps: Sequence[Step], exact: bo
         labels=tuple(row["label"] for row in rows),
         area=last.area,
         size_hw=(first.size[1], first.size[0]),
-        masks=_masks(rows, last, first.size, where(example)) if any("segmentation" in row for row in example.get("objects", ())) else None,
+        masks=_masks(rows, first.size, steps, where(example)) if any("segmentation" in o for o in example.get("objects", ())) else None,
         kept=last.kept,
     )
 
@@ -198,8 +194,7 @@ def objects_of(example: Example, size: Size) -> Objects:
     boxes = torch.tensor([o["box_xyxy"] for _, o in found], dtype=torch.float32).reshape(len(found), 4)
     boxes = torch.minimum(boxes.clamp(min=0), torch.tensor([*size, *size], dtype=torch.float32))
     area = torch.tensor([o["area"] for _, o in found], dtype=torch.float32)
-    whole = Objects(size, boxes, area, tuple(i for i, _ in found), np.arange(size[0]), np.arange(size[1]))
-    return _only(whole, _has_area(boxes))
+    return _only(Objects(size, boxes, area, tuple(i for i, _ in found)), _has_area(boxes))
 
 
 def moved(objects: Objects, step: Step) -> Objects:
@@ -209,23 +204,14 @@ def moved(objects: Objects, step: Step) -> Objects:
     width, height = objects.size
     x0, y0, x1, y1 = objects.boxes_xyxy.unbind(-1)
     if isinstance(step, Mirror):
-        boxes = torch.stack([width - x1, y0, width - x0, y1], -1)
-        return replace(objects, boxes_xyxy=boxes, across=objects.across[::-1])
+        return replace(objects, boxes_xyxy=torch.stack([width - x1, y0, width - x0, y1], -1))
     by_x, by_y = step.width / width, step.height / height  # what was reached, not what was asked for: sizes are whole numbers
     return replace(
         objects,
         size=(step.width, step.height),
         boxes_xyxy=objects.boxes_xyxy * torch.tensor([by_x, by_y, by_x, by_y]),
         area=objects.area * (by_x * by_y),
-        across=objects.across[nearest_of(width, step.width)],
-        down=objects.down[nearest_of(height, step.height)],
     )
-
-
-def nearest_of(old: int, new: int) -> Int[np.ndarray, " {new}"]:
-    """Of each of `new` places along a side, which of `old` ones nearest-neighbour resampling takes."""
-    found = np.arange(new, dtype=np.float32) * np.float32(old / new)
-    return np.minimum(found.astype(np.int64), old - 1)
 
 
 def _cropped(objects: Objects, part: Crop) -> Objects:
@@ -237,8 +223,6 @@ def _cropped(objects: Objects, part: Crop) -> Objects:
         size=(width, height),
         boxes_xyxy=boxes,
         area=(boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]),
-        across=objects.across[left : left + width],
-        down=objects.down[top : top + height],
     )
     return _only(cut, _has_area(boxes))
 
@@ -254,14 +238,46 @@ def _only(objects: Objects, chosen: Bool[Tensor, " n"]) -> Objects:
     return replace(objects, boxes_xyxy=objects.boxes_xyxy[chosen], area=objects.area[chosen], kept=kept)
 
 
-def _masks(rows: Sequence[dict[str, Any]], last: Objects, size: Size, place: str) -> Bool[Tensor, "n h w"]:
-    """The masks at the size of the first picture, then every step's nearest pixels in one go."""
+# ---- masks --------------------------------------------------------------------------------------------------------
+
+
+def _masks(rows: Sequence[dict[str, Any]], size: Size, steps: Sequence[Step], place: str) -> Bool[Tensor, "n h w"]:
+    """The masks as the picture first was, then every step's nearest pixels in one go."""
     without = next((row for row in rows if not row.get("segmentation")), None)
     if without is not None:
         raise BadData(f"{place}: object {without.get('id', without['label'])} has no segmentation and others have; read without ?masks=yes")
     names = [f"{place}: object {row.get('id', row['label'])}" for row in rows]
     masks = polygons.to_masks([row["segmentation"] for row in rows], size[1], size[0], names)
-    return masks[:, torch.from_numpy(last.down.copy())][:, :, torch.from_numpy(last.across.copy())]
+    down, across = nearest_pixels(size, steps)
+    return masks[:, torch.from_numpy(down)][:, :, torch.from_numpy(across)]
+
+
+def nearest_pixels(size: Size, steps: Sequence[Step]) -> tuple[Int[np.ndarray, " h"], Int[np.ndarray, " w"]]:
+    """Of each row and each column after the steps, the one before them that nearest-neighbour resampling shows there."""
+    across, down = np.arange(size[0]), np.arange(size[1])
+    todo = list(steps)
+    while todo:
+        step = todo.pop(0)
+        if isinstance(step, Mirror):
+            across = across[::-1]
+            continue
+        after = todo[0] if todo else None
+        if isinstance(step, Crop):
+            whole, part = Resize(len(across), len(down)), step
+        elif isinstance(after, Crop):
+            whole, part = step, after  # at once: of a strip the whole could be millions
+            todo.pop(0)
+        else:
+            whole, part = step, Crop(0, 0, *step)
+        across = across[_nearest(len(across), whole.width, part.left, part.width)]
+        down = down[_nearest(len(down), whole.height, part.top, part.height)]
+    return down.copy(), across.copy()
+
+
+def _nearest(old: int, new: int, start: int, num: int) -> Int[np.ndarray, " {num}"]:
+    """Of `num` places of `new` along a side, which of `old` ones nearest-neighbour resampling takes, as torch does."""
+    found = np.arange(start, start + num).astype(np.float32) * np.float32(old / new)
+    return np.minimum(found.astype(np.int64), old - 1)
 
 
 # ---- pixels -------------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ _PARTS = ("images", "annotations", "categories")
 
 
 @dataclass(frozen=True)
-class _Place:
+class Place:
     """The file of annotations and the folder of pictures."""
 
     file: pathlib.Path
@@ -49,8 +49,16 @@ def read(place: str, options: Mapping[str, str]) -> Rows:
         BadData: the file is not what COCO's is, with the id of the annotation; or pictures are missing.
     """
     chosen = sources.checked("coco", options, OPTIONS)
-    found = _found(place, chosen)
-    tree = sources.read_json(found.file)
+    found = find(place, chosen)
+    return rows_of(sources.read_json(found.file), found, chosen)
+
+
+def rows_of(tree: Any, found: Place, chosen: Mapping[str, str]) -> Rows:
+    """The rows of an object as COCO's file of instances holds it; arguments and errors as of `read`.
+
+    Args:
+        tree: of an annotation, `named` is what messages call it, if it is there.
+    """
     _check_tree(tree, found.file)
     names = _categories(tree["categories"], found.file)
     images = _images(tree["images"], found.file)
@@ -66,24 +74,30 @@ def read(place: str, options: Mapping[str, str]) -> Rows:
     return sources.with_pictures(rows, chosen.get("missing", "refuse"), str(found.file))
 
 
-def _found(place: str, options: Mapping[str, str]) -> _Place:
-    """The annotations and the pictures' folder that a source names."""
+def find(place: str, options: Mapping[str, str], kind: str = "instances") -> Place:
+    """The annotations (`annotations/KIND_SPLIT.json`, or the file itself) and the pictures' folder that a source names.
+
+    Raises:
+        BadData: there is no such folder or file, or several splits and none chosen.
+    """
     path = pathlib.Path(place).expanduser()
     if path.is_file():
-        return _Place(path, options.get("images") or str(path.parent))
+        return Place(path, options.get("images") or str(path.parent))
     root = sources.folder_of(place)
-    there = {p.stem.removeprefix("instances_"): p for p in sorted((root / "annotations").glob("instances_*.json"))}
-    there |= {p.parent.name: p for p in sorted(root.glob("*/_annotations.coco.json"))}
+    there = {p.stem.removeprefix(f"{kind}_"): p for p in sorted((root / "annotations").glob(f"{kind}_*.json"))}
+    if kind == "instances":
+        there |= {p.parent.name: p for p in sorted(root.glob("*/_annotations.coco.json"))}
     split = options.get("split") or (next(iter(there)) if len(there) == 1 else "")
     if split not in there:
-        said = f"no split {split!r}" if split else ("several splits" if there else "no annotations/instances_SPLIT.json")
+        told = "coco" if kind == "instances" else kind
+        said = f"no split {split!r}" if split else ("several splits" if there else f"no annotations/{kind}_SPLIT.json")
         raise BadData(
-            f"{root}: {said}" + (f"; choose one with ?split=, of {', '.join(there)}" if there else "; or name the file: coco:FILE.json")
+            f"{root}: {said}" + (f"; choose one with ?split=, of {', '.join(there)}" if there else f"; or name the file: {told}:FILE.json")
         )
     file = there[split]
     below = (root / "images" / split, root / split, root / "images")
     images = next((folder for folder in below if folder.is_dir()), root)
-    return _Place(file, options.get("images") or str(images))
+    return Place(file, options.get("images") or str(images))
 
 
 # ---- checks -------------------------------------------------------------------------------------------------------
@@ -141,9 +155,9 @@ def _checked(
     _unique_ids(annotations, "annotation", file)
     for a in annotations:
         if a.get("image_id") not in images:
-            raise BadData(f"{file}: annotation {a['id']} is of image {a.get('image_id')!r}, which the file does not have")
+            raise BadData(f"{file}: {_named(a)} is of image {a.get('image_id')!r}, which the file does not have")
         if a.get("category_id") not in names:
-            raise BadData(f"{file}: annotation {a['id']} is of category {a.get('category_id')!r}; there are {len(names)} others")
+            raise BadData(f"{file}: {_named(a)} is of category {a.get('category_id')!r}; there are {len(names)} others")
     corners = options.get("format") == "xyxy"
     raw = _raw_boxes(annotations, file, "[x, y, x, y]" if corners else "[x, y, width, height]")
     sizes = np.array([(images[a["image_id"]]["width"], images[a["image_id"]]["height"]) for a in annotations], dtype=np.float64)
@@ -162,9 +176,7 @@ def _checked(
             i = int(np.flatnonzero(rows)[0])
             size = f"{sizes[i, 0]:g} x {sizes[i, 1]:g}"
             more = f" ({int(rows.sum())} such boxes)"
-            raise BadData(
-                f"{file}: annotation {annotations[i]['id']}: the box {annotations[i]['bbox']} in a picture of {size} {fault}{more}"
-            )
+            raise BadData(f"{file}: {_named(annotations[i])}: the box {annotations[i]['bbox']} in a picture of {size} {fault}{more}")
     return np.concatenate([low.clip(min=0), np.minimum(high, sizes)], axis=1).tolist()
 
 
@@ -176,7 +188,7 @@ def _raw_boxes(annotations: list[dict[str, Any]], file: pathlib.Path, expected: 
         return np.array([a["bbox"] for a in annotations], dtype=np.float64).reshape(len(annotations), 4)
     except (KeyError, TypeError, ValueError):
         wrong = next(a for a in annotations if not _is_box(a.get("bbox")))
-        raise BadData(f"{file}: annotation {wrong['id']} has the bbox {wrong.get('bbox')!r}; expected {expected}") from None
+        raise BadData(f"{file}: {_named(wrong)} has the bbox {wrong.get('bbox')!r}; expected {expected}") from None
 
 
 def _meant(raw: Any, sizes: Any, over: Any, file: pathlib.Path) -> str:
@@ -203,6 +215,10 @@ def _meant(raw: Any, sizes: Any, over: Any, file: pathlib.Path) -> str:
     return f"; or all these {said}"
 
 
+def _named(annotation: Mapping[str, Any]) -> str:
+    return annotation.get("named") or f"annotation {annotation['id']}"
+
+
 def _is_box(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 4 and all(isinstance(x, (int, float)) for x in value)
 
@@ -210,7 +226,7 @@ def _is_box(value: Any) -> bool:
 # ---- rows ---------------------------------------------------------------------------------------------------------
 
 
-def _rows(images: dict[int, dict[str, Any]], annotations: list[dict[str, Any]], names: dict[int, str], found: _Place) -> Rows:
+def _rows(images: dict[int, dict[str, Any]], annotations: list[dict[str, Any]], names: dict[int, str], found: Place) -> Rows:
     present: dict[int, set[int]] = {key: set() for key in images}
     for a in annotations:
         present[a["image_id"]].add(a["category_id"])
@@ -238,7 +254,7 @@ def _with_objects(
     flat = []
     for a, box in zip(tree["annotations"], boxes, strict=True):
         if box[0] >= box[2] or box[1] >= box[3]:
-            flat.append(a["id"])
+            flat.append(_named(a))
             continue
         objects[a["image_id"]].append(
             {
@@ -251,7 +267,7 @@ def _with_objects(
             }
         )
     if flat:
-        log.warning("%s: %d boxes have no width or no height and are left out, first that of annotation %s", file, len(flat), flat[0])
+        log.warning("%s: %d boxes have no width or no height and are left out, first that of %s", file, len(flat), flat[0])
     return [{**row, "objects": objects[row["image_id"]]} for row in rows]
 
 
@@ -261,5 +277,5 @@ def _area(annotation: dict[str, Any], box: list[float], file: pathlib.Path) -> f
     if area is None:
         return (box[2] - box[0]) * (box[3] - box[1])
     if not isinstance(area, (int, float)) or not 0 <= area < math.inf:
-        raise BadData(f"{file}: annotation {annotation['id']} has the area {area!r}; expected square pixels")
+        raise BadData(f"{file}: {_named(annotation)} has the area {area!r}; expected square pixels")
     return area

@@ -3,7 +3,7 @@
 import pathlib
 from collections.abc import Callable, Mapping
 
-from pellucid.data import coco, folders, imagenet, pack, shards, tags, voc
+from pellucid.data import coco, folders, imagenet, pack, panoptic, shards, tags, voc
 from pellucid.data.sources import Rows
 
 KINDS = {
@@ -13,6 +13,7 @@ KINDS = {
     "imagenet": "ImageNet and its relatives; options ?set=val|v2|a|r|sketch&label=name&classes=FILE&real=yes&among=present",
     "coco": "COCO instances, a folder or FILE.json; options ?split=train2017&images=DIR&missing=skip&empty=drop&boxes=clip&format=xyxy"
     "&masks=yes&objects=drop",
+    "panoptic": "COCO's panoptic segments, a folder or FILE.json; options ?split=val2017&images=DIR&segments=DIR&masks=yes",
     "voc": "PASCAL VOC; options ?set=trainval&year=2007&classes=FILE&missing=skip",
     "nuswide": "table of path, list of tags and split, as ASL's authors prepared NUS-WIDE; options ?split=train&images=DIR&missing=skip",
     "openimages": "Open Images' verified labels; options ?split=validation&images=DIR&missing=skip&classes=trainable",
@@ -23,6 +24,7 @@ _READERS: dict[str, Callable[[str, Mapping[str, str]], Rows]] = {
     "pack": pack.read,
     "imagenet": imagenet.read,
     "coco": coco.read,
+    "panoptic": panoptic.read,
     "voc": voc.read,
     "nuswide": tags.nuswide,
     "openimages": tags.openimages,

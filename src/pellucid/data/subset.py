@@ -55,7 +55,7 @@ def _hint(name: str, labels: Sequence[str]) -> str:
 # ---- other names --------------------------------------------------------------------------------------------------
 
 _LISTS = ("labels", "absent", "unknown")
-_SHARED = ("classes", "among", "right")
+_SHARED = ("classes", "among", "right", "stuff")
 
 
 class Renamed:
@@ -79,8 +79,13 @@ class Renamed:
         if "classes" in changed and "category_ids" in example:
             changed["category_ids"] = self._ids(example["classes"], example["category_ids"])
         if isinstance(example.get("objects"), list):
-            changed["objects"] = [{**o, "label": self.labels.get(o["label"], o["label"])} for o in example["objects"]]
+            changed["objects"] = self._labelled(example["objects"])
+        if isinstance(example.get("panoptic"), dict):
+            changed["panoptic"] = {**example["panoptic"], "segments": self._labelled(example["panoptic"]["segments"])}
         return {**example, **changed}
+
+    def _labelled(self, found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        return [{**one, "label": self.labels.get(one["label"], one["label"])} for one in found]
 
     def _names(self, names: Sequence[str]) -> list[str]:
         return list(dict.fromkeys(self.labels.get(str(name), name) for name in names))
