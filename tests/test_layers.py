@@ -20,6 +20,7 @@ FACE = {
     "explaining",
     "predicting",
     "drawing",
+    "showing",
     "starting",
     "study",
     "cli",

@@ -12,7 +12,7 @@ import torch
 from lightning_fabric import Fabric
 
 import pellucid
-from pellucid import checkpoint, explaining, predicting, publish, starting
+from pellucid import checkpoint, explaining, predicting, publish, showing, starting
 from pellucid import recipe as recipes
 from pellucid.coerce import nearest
 from pellucid.data.leaks import leaks
@@ -59,11 +59,16 @@ class Run:
         """The task's metrics on the recipe's test sets; kept in `results/evaluate.json`."""
         if not self.recipe.tests:
             raise BadUsage(f"{self.folder}: the recipe has no test sets; name one with --data")
-        return self._keep("evaluate", self.measured(self.recipe.tests))
+        found = {name: self.measure(self.prepared(d)) for name, d in self.recipe.tests.items()}
+        if seen := showing.objects(self.task, found):
+            self._keep("objects", seen)
+        return self._keep("evaluate", self._told(found))
 
     def measured(self, data: Mapping[str, Data]) -> dict[str, Any]:
         """The task's metrics on any labelled sets; nothing is written."""
-        found = {name: self.measure(self.prepared(d)) for name, d in data.items()}
+        return self._told({name: self.measure(self.prepared(d)) for name, d in data.items()})
+
+    def _told(self, found: Mapping[str, Evaluation]) -> dict[str, Any]:
         sets = {name: {"n": len(e.examples), "metrics": _numbers(e)} for name, e in found.items()}
         return {"score_unit": self.task.score_unit, "sets": sets}
 

@@ -83,7 +83,7 @@ def test_letters_on_a_tag_keep_the_contrast_that_wcag_asks(paint):
         linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (x / 255 for x in colour)]
         return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
-    one, other = sorted((luminance(paint), luminance(boxes._ink_on(paint))))
+    one, other = sorted((luminance(paint), luminance(boxes.ink_on(paint))))
     assert (other + 0.05) / (one + 0.05) >= 4.5
 
 

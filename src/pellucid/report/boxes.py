@@ -135,7 +135,7 @@ def _tags(image: Image.Image, placed: Sequence[tuple[Thing, Box, Colour]], line:
     for place, text, paint in reversed(tags):
         left, top, right, bottom = (round(v) for v in place)
         pen.rectangle((left, top, right - 1, bottom - 1), paint, DARK, max(1, line // 3))
-        letters.put(image, (left + 0.3 * size, top + 1.02 * size), text, size, _ink_on(paint))
+        letters.put(image, (left + 0.3 * size, top + 1.02 * size), text, size, ink_on(paint))
 
 
 def _free(tag: tuple[float, float], box: Box, size: tuple[int, int], taken: Sequence[Box]) -> Box:
@@ -152,7 +152,7 @@ def _overlap(one: Box, other: Box) -> float:
     return max(0.0, min(one[2], other[2]) - max(one[0], other[0])) * max(0.0, min(one[3], other[3]) - max(one[1], other[1]))
 
 
-def _ink_on(ground: Colour) -> Colour:
+def ink_on(ground: Colour) -> Colour:
     """Black or white, whichever stands out more (the ratio of WCAG 2)."""
     shares = np.array(ground) / 255
     linear = np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)

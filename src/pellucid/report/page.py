@@ -6,7 +6,7 @@ from typing import Any
 
 import jinja2
 
-from pellucid.report import confidence, headline, read, records, sections, spoiled, whole, words
+from pellucid.report import confidence, headline, objects, read, records, sections, spoiled, whole, words
 
 
 def write(run: pathlib.Path) -> pathlib.Path:
@@ -32,6 +32,7 @@ def render(run: read.Run, explanations_source: str = "explanations.json") -> str
         shift=sections.shifted(run),
         spoiled=copies,
         compare=sections.compared(run),
+        objects=objects.view(run),
         reliability=confidence.reliability(run),
         detection=confidence.detection(run),
         data=confidence.data(run),

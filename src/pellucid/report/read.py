@@ -27,6 +27,7 @@ class Run:
     leaks: records.Leaks | None
     explanations: records.Explanations | None
     comparison: records.Comparison | None
+    objects: records.Objects | None = None
 
     def higher_is_better(self, metric: str) -> bool:
         """As the measured sets say; true where none has the metric."""
@@ -52,6 +53,7 @@ def read(run: pathlib.Path) -> Run:
         _result(results / "leaks.json", records.Leaks),
         _result(results / "explanations.json", records.Explanations),
         _result(results / "comparison.json", records.Comparison),
+        _result(results / "objects.json", records.Objects),
     )
 
 

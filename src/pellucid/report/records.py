@@ -132,6 +132,35 @@ class Detection(TypedDict):
     sets: dict[str, Detected]
 
 
+class Object(TypedDict):
+    """An object in a picture, its box in pixels."""
+
+    label: str
+    box_xyxy: list[Number]
+    score: NotRequired[Number]
+
+
+class ObjectsPicture(TypedDict):
+    """A picture as a data URI, its size in pixels, what was found in it and what is there."""
+
+    id: str
+    src: str
+    width: int
+    height: int
+    found: list[Object]
+    objects: list[Object]
+
+
+class Objects(TypedDict):
+    """results/objects.json: some pictures of one set, with what scores the threshold or more, and by set the first metric by class."""
+
+    threshold: float
+    labels: NotRequired[list[str]]
+    set: str
+    pictures: list[ObjectsPicture]
+    classes: dict[str, dict[str, Number]]
+
+
 class LeakedRow(TypedDict):
     """A test row and the training row that it repeats."""
 
