@@ -71,6 +71,7 @@ def test_no_objects_have_no_masks():
         ({"size": [2, 3], "counts": [0.5]}, "does not add up"),
         ({"size": [2, 3], "counts": "7000"}, "does not add up"),
         ({"size": [2, 3], "counts": "oooooooooooooooooo0"}, "does not add up"),  # a number longer than any picture needs
+        ({"size": [2, 3], "counts": "PPPPPPPPPPPP4" * 3 + "6"}, "does not add up"),  # in 64 bits it would: 4 * 2 ** 62 + 6
         ({"size": [2, 3], "counts": "o"}, "does not add up"),  # the number never ends
         ({"size": [2, 3], "counts": "é"}, "does not add up"),
         ({"size": [2, 3]}, "'None' does not add up"),
