@@ -3,12 +3,14 @@
 import argparse
 import json
 import os
+from dataclasses import replace
 
 import pytest
 import torch
 
 import pellucid
-from pellucid import checkpoint, cli
+from pellucid import checkpoint, cli, starting
+from pellucid import recipe as recipes
 from pellucid.convert import convert, to_run
 from pellucid.data.categories import categories
 from pellucid.data.scenes import read_shapes
@@ -166,11 +168,33 @@ def test_a_run_of_a_network_that_the_recipe_does_not_describe_is_refused_and_lea
 def test_classes_without_names_are_asked_for_and_pre_training_has_none(tmp_path, mine):
     with pytest.raises(BadUsage, match="its 3 classes have no names; give them with --labels"):
         to_run(saved(tmp_path / "a.pth", detr_names.to_official(weights())), tmp_path / "run", mine)
-    with pytest.raises(BadData, match="a class head of 4 rows, the last of which is no-object, has none for the category 3"):
+    with pytest.raises(BadData, match=r"a.pth: a class head of 4 rows, the last of which is no-object, has none for the category 3"):
         to_run(tmp_path / "a.pth", tmp_path / "run", mine, "coco")
     pretrained = weights(2) | {"patch_to_query.weight": torch.ones(32, 192), "patch_to_query.bias": torch.ones(32)}
     with pytest.raises(BadUsage, match="weights of pre-training, which tell no classes"):
         to_run(saved(tmp_path / "b.pth", detr_names.to_official(pretrained)), tmp_path / "run", mine)
+
+
+def test_a_name_that_no_detr_has_is_told_with_the_file(tmp_path):
+    foreign = detr_names.to_official(weights()) | {"transformer.level_embed": torch.ones(4, 32)}
+    with pytest.raises(BadData, match=r"x.pth: the official DETR's names: 'transformer.level_embed' is none that we know"):
+        convert(saved(tmp_path / "x.pth", foreign))
+
+
+def test_up_detrs_pre_training_becomes_a_run_that_goes_back_and_training_starts_from_its_file(tmp_path):
+    task = recipes.get("updetr:tiny_pretrain").task.read(tmp_path)
+    official = detr_names.theirs(task.model.state_dict(), "official")
+    assert "patch2query.weight" in official
+    file = saved(tmp_path / "up-detr.pth", official, args=FLAGS)
+    to_run(file, tmp_path / "run", "updetr:tiny_pretrain")
+    assert checkpoint.same(pellucid.load(tmp_path / "run").task.model.state_dict(), task.model.state_dict())
+    convert(tmp_path / "run", tmp_path / "back.safetensors", "official")
+    assert checkpoint.same(checkpoint.load(tmp_path / "back.safetensors"), official)
+    convert(file)
+    tuned = replace(recipes.get("updetr:shapes"), init=str(tmp_path / "up-detr.safetensors"))
+    detector = tuned.task.build([{"id": "x", "image": "x", "objects": [], "classes": SHAPES}])
+    starting.start(detector, replace(tuned, init_skip=(*tuned.init_skip, "net.queries.")))  # 10 of them, not 9
+    assert torch.equal(detector.model.net.encoder.norm.weight, task.model.net.encoder.norm.weight)
 
 
 def test_flags_that_do_nothing_are_refused(tmp_path, capsys):

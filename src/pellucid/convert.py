@@ -46,7 +46,7 @@ def convert(file: pathlib.Path, out: pathlib.Path | None = None, to: str = "ours
     tensors = _read(file)
     kind = detr_names.kind_of(tensors)
     if kind:
-        written, names = _detr(tensors, to, classes)
+        written, names = _detr(file, tensors, to, classes)
     elif to != "ours" or classes:
         raise BadUsage(f"{file}: no weights of a DETR, which alone have others' names and classes to choose")
     elif tresnet.is_official(tensors):
@@ -78,10 +78,10 @@ def to_run(
     chosen = recipes.override(recipes.get(recipe), settings or {})
     if not hasattr(chosen.task, "num_queries"):
         raise BadUsage(f"--recipe {recipe}: its task has no DETR; give one that has, as updetr:detr_r50")
-    tensors, kind = detr_names.to_ours(_read(file))
+    tensors, kind = _ours(file, _read(file))
     labels: list[str] = []
     if hasattr(chosen.task, "write"):
-        tensors, labels = _labelled(tensors, classes, file)
+        tensors, labels = _labelled(file, tensors, classes)
     from pellucid.run import claim  # heavy, and not needed for what is refused above
 
     with tempfile.TemporaryDirectory() as temporary:
@@ -100,7 +100,7 @@ def to_run(
     return {"file": str(folder), "num_tensors": len(tensors), "names": _told(kind, "ours", len(labels))}
 
 
-def _labelled(tensors: Tensors, classes: str, file: pathlib.Path) -> tuple[Tensors, list[str]]:
+def _labelled(file: pathlib.Path, tensors: Tensors, classes: str) -> tuple[Tensors, list[str]]:
     """The weights with one row for each class, and the classes' names.
 
     Raises:
@@ -113,7 +113,7 @@ def _labelled(tensors: Tensors, classes: str, file: pathlib.Path) -> tuple[Tenso
     if not classes and num not in usual:
         raise BadUsage(f"{file}: its {num - 1} classes have no names; give them with --labels FILE, a name on each line")
     names = categories(classes or usual[num])
-    return detr_names.choose_classes(tensors, detr_names.class_rows(num, list(names))), list(names.values())
+    return _chosen(file, tensors, names), list(names.values())
 
 
 # ---- parts ------------------------------------------------------------------------------------------------------------
@@ -130,12 +130,28 @@ def _read(file: pathlib.Path) -> Tensors:
     return pickles.weights_only(file.read_bytes(), str(file))
 
 
-def _detr(tensors: Tensors, to: str, classes: str) -> tuple[Tensors, str]:
+def _ours(file: pathlib.Path, tensors: Tensors) -> tuple[Tensors, str]:
+    """The tensors under our names, and the kind that they were of."""
+    try:
+        return detr_names.to_ours(tensors)
+    except BadData as error:
+        raise BadData(f"{file}: {error}") from None
+
+
+def _chosen(file: pathlib.Path, tensors: Tensors, names: Mapping[int, str]) -> Tensors:
+    """The weights with these classes alone."""
+    try:
+        return detr_names.choose_classes(tensors, detr_names.class_rows(detr_names.num_class_rows(tensors), list(names)))
+    except BadData as error:
+        raise BadData(f"{file}: {error}") from None
+
+
+def _detr(file: pathlib.Path, tensors: Tensors, to: str, classes: str) -> tuple[Tensors, str]:
     """A DETR's weights under the names of `to`, and what to say of it."""
-    found, kind = detr_names.to_ours(tensors)
+    found, kind = _ours(file, tensors)
     names = categories(classes) if classes else {}
     if names:
-        found = detr_names.choose_classes(found, detr_names.class_rows(detr_names.num_class_rows(found), list(names)))
+        found = _chosen(file, found, names)
     if names and to in _BY_ID:
         found = detr_names.spread_classes(found, list(names), max(names) + 2)
     return (found if to == "ours" else detr_names.theirs(found, to)), _told(kind, to, len(names))
