@@ -187,6 +187,11 @@ def test_masks_measure_as_in_pycocotools(seed, tmp_path):
     each = computed(pairs, masks=True)
     assert [each["mask_AP"], each["mask_AP50"], each["mask_AP75"]] == pytest.approx(expected[:3], abs=1e-12)
     assert each["AP"] == computed(pairs)["AP"]
+    for name, value in zip(NUMBERS, expected, strict=True):
+        alone = CocoNumber(name, "segm")
+        for one in pairs:
+            alone.update(*one)
+        assert alone.compute() == pytest.approx(value, abs=1e-12, nan_ok=True)
 
 
 def test_each_class_has_its_own_precision_and_their_mean_is_ap():
@@ -434,6 +439,7 @@ def test_other_weights_and_other_rows_give_other_draws():
     metric = gathered(pairs)["AP"]
     assert metric.resample(np.array([[1.0, 0], [0, 1], [0, 0]])) == pytest.approx([1, 0, math.nan], nan_ok=True)
     assert metric.resample(np.array([[0.0, 1]])) == pytest.approx([0])
+    assert metric.resample(np.array([[1.0, 0]])) == pytest.approx([1])
     metric.update(*pair(3, [("cat", BOX)], [("cat", BOX, 0.5)]))
     assert metric.resample(np.array([[0.0, 0, 1]])) == pytest.approx([1])
 
