@@ -184,6 +184,18 @@ def test_every_name_of_a_full_hugging_face_detr_is_one_of_ours_and_comes_back():
     assert shapes(detr_names.to_hf(ours.state_dict())) == shapes(file)
 
 
+def test_a_full_panoptic_detr_of_hugging_face_is_ours_with_masks_and_goes_to_every_kind_of_names():
+    with torch.device("meta"):
+        hf = DetrForSegmentation(DetrConfig(use_pretrained_backbone=False, num_labels=250))
+        ours = Detr(resnet("resnet50"), Shape(250), masks="joint")
+    assert sum(p.numel() for p in ours.parameters()) == 42_899_288  # as the paper's authors publish it
+    expected = shapes(ours.state_dict())
+    assert shapes(detr_names.from_hf(hf.state_dict())) == expected
+    for kind in detr_names.KINDS:
+        assert shapes(detr_names.to_ours(detr_names.theirs(ours.state_dict(), kind))[0]) == expected
+    assert shapes(detr_names.to_hf(ours.state_dict())) == shapes(revert_weight_conversion(hf, hf.state_dict()))
+
+
 RECIPE = '''
 from pellucid.data.box_views import BoxView
 from pellucid.recipe import Data, Recipe
