@@ -88,7 +88,7 @@ class Case:
             pairs = zip(last.example.tolist(), last.target.tolist(), strict=True)
             masks = [self.inputs[f"target{i}.masks"][j].bool() for i, j in pairs]
             size = tuple(self.inputs["mask"].shape[1:])
-            parts |= mask_losses(told["mask_logits"][last.example, last.query], masks, size, truth.num)
+            parts |= mask_losses(told["mask_logits"][last.example, last.query], masks, size, truth.num, alone=False)
         return {f"loss_{name}": value for name, value in parts.items()} | errors(told, truth, matches)
 
 
@@ -262,7 +262,7 @@ def test_boxes_and_masks_of_the_picture_are_the_originals(case):
         assert [int(made["labels"][j]) for j in rows] == wanted["labels"].tolist()
         if f"post{i}.masks" in case.outputs:
             same_order = torch.arange(len(rows))[None].expand(len(predictions), -1)
-            codes = instance_masks(told["mask_logits"], batch, same_order)[i]
+            codes = instance_masks(told["mask_logits"], batch, same_order, alone=False)[i]
             assert (decoded(codes) == case.outputs[f"post{i}.masks"][:, 0].numpy()).mean() > 0.9999
 
 
@@ -279,7 +279,7 @@ def test_panoptic_maps_are_the_originals(case):
         told = case.run()
     for i in range(len(case.present)):
         wanted, size = case.losses[f"panoptic{i}"], tuple(case.outputs[f"panoptic{i}.ids"].shape)
-        shown = shown_masks(told["mask_logits"][i], {"pixel_present": case.present}, i)
+        shown = shown_masks(told["mask_logits"][i], {"pixel_present": case.present}, i, alone=False)
         ids, segments = panoptic(told["logits"][i], shown, size, stuff=range(3, case.config["num_classes"]), threshold=0.0)
         told_as = [{"id": s["id"], "isthing": s["thing"], "category_id": s["class_index"], "area": s["area"]} for s in segments]
         assert told_as == wanted

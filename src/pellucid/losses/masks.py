@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from einops import rearrange, reduce
+from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
@@ -12,29 +12,46 @@ from pellucid.losses.focal import focal_loss
 
 
 def mask_losses(
-    logits: Float[Tensor, "m h w"], masks: Sequence[Bool[Tensor, "_ _"]], size: tuple[int, int], num_objects: int
+    logits: Float[Tensor, "m h w"],
+    masks: Sequence[Bool[Tensor, "_ _"]],
+    size: tuple[int, int],
+    num_objects: int,
+    alone: bool = True,
 ) -> dict[str, Float[Tensor, ""]]:
     """`mask` (focal, nats a pixel) and `dice` of matched pairs, over the number of objects, at least 1.
 
     Args:
         masks: one for each of the logits', at the size of its own picture.
-        size: height and width of the padded batch, to which logits are resized; what is padded counts as background.
+        size: height and width of the padded batch, of which the logits are a quarter.
+        alone: only a picture's own pixels count; else padding does, too, as background, as with the authors.
     Source: Carion et al. 2020; Lin et al. 2017; Milletari et al. 2016.
     """
     if not len(logits):
         nothing = logits.float().sum() * 0
         return {"mask": nothing, "dice": nothing}
-    wanted = torch.stack([_padded(mask, size) for mask in masks]).to(logits.device).float()
-    given = F.interpolate(rearrange(logits.float(), "m h w -> m 1 h w"), size=size, mode="bilinear", align_corners=False)
-    given, wanted = rearrange(given, "m 1 h w -> m (h w)"), rearrange(wanted, "m h w -> m (h w)")
-    num, focal = max(1, num_objects), focal_loss(given, wanted, alpha=0.25, reduction="none")
-    return {"mask": reduce(focal, "m p -> m", "mean").sum() / num, "dice": dice(given.sigmoid(), wanted).sum() / num}
+    num, focal, overlap = max(1, num_objects), [], []
+    for one, mask in zip(logits, masks, strict=True):
+        shape = (mask.shape[0], mask.shape[1])
+        given = enlarged(one, shape) if alone else resized(one, size)
+        wanted = mask if alone else F.pad(mask, (0, size[1] - shape[1], 0, size[0] - shape[0]))
+        flat, target = given.flatten(), wanted.to(given.device).flatten()
+        focal.append(focal_loss(flat, target, alpha=0.25, reduction="none").mean())
+        overlap.append(dice(flat.sigmoid(), target.float()))
+    return {"mask": torch.stack(focal).sum() / num, "dice": torch.stack(overlap).sum() / num}
 
 
-def dice(probs: Float[Tensor, "m p"], target: Float[Tensor, "m p"]) -> Float[Tensor, " m"]:
+def resized(logits: Float[Tensor, "*m h w"], size: tuple[int, int]) -> Float[Tensor, "*m y x"]:
+    """Logits at another size."""
+    flat = rearrange(logits.float(), "... h w -> (...) 1 h w")
+    return F.interpolate(flat, size=size, mode="bilinear", align_corners=False).reshape(*logits.shape[:-2], *size)
+
+
+def enlarged(logits: Float[Tensor, "*m h w"], size: tuple[int, int]) -> Float[Tensor, "*m {size[0]} {size[1]}"]:
+    """Four times as large and cut to a picture's size; what lies beside the picture has no part in it."""
+    height, width = (-(-side // 4) for side in size)
+    return resized(logits[..., :height, :width], (4 * height, 4 * width))[..., : size[0], : size[1]]
+
+
+def dice(probs: Float[Tensor, " p"], target: Float[Tensor, " p"]) -> Float[Tensor, ""]:
     """1 less twice the shared part over the sum of both, each with 1 added."""
-    return 1 - (2 * (probs * target).sum(1) + 1) / (probs.sum(1) + target.sum(1) + 1)
-
-
-def _padded(mask: Tensor, size: tuple[int, int]) -> Tensor:
-    return F.pad(mask, (0, size[1] - mask.shape[1], 0, size[0] - mask.shape[0]))
+    return 1 - (2 * (probs * target).sum() + 1) / (probs.sum() + target.sum() + 1)

@@ -121,7 +121,8 @@ class Detr(nn.Module):
         states = self.decoder(self.query_positions(len(image)), seen.memory, all_layers=all_layers)
         told = self.tell(states)
         if self.mask_head is not None:
-            told["mask_logits"] = self.mask_head(states[-1], seen.encoded, seen.projected, seen.cells, seen.maps[:3])
+            real = present if self.mask_padding else None
+            told["mask_logits"] = self.mask_head(states[-1], seen.encoded, seen.projected, seen.cells, seen.maps[:3], real)
         return told
 
 

@@ -11,6 +11,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pellucid.errors import BadUsage
+from pellucid.nn.resnet import GroupNorm, reduced, zeroed
+
 
 class MapAttention(nn.Module):
     """How much each query looks at each cell, by head; there are no values.
@@ -49,12 +52,14 @@ class MaskHead(nn.Module):
 
     def __init__(self, width: int, num_heads: int, channels: Sequence[int], joint: bool = False):
         super().__init__()
+        if width % 128 or num_heads % 8:
+            raise BadUsage(f"masks with width={width}, num_heads={num_heads}: the width must be a multiple of 128, the heads of 8")
         self.attention = MapAttention(width, num_heads, joint)
         widths = [width + num_heads, width // 2, width // 4, width // 8, width // 16]
         inside = widths[0]
         for i, out in enumerate(widths, 1):
             self.add_module(f"lay{i}", nn.Conv2d(inside, out, 3, padding=1))
-            self.add_module(f"gn{i}", nn.GroupNorm(8, out))
+            self.add_module(f"gn{i}", GroupNorm(out, 8))
             inside = out
         self.out_lay = nn.Conv2d(inside, 1, 3, padding=1)
         for i, (fine, out) in enumerate(zip(reversed(channels), widths[1:4], strict=True), 1):
@@ -71,21 +76,25 @@ class MaskHead(nn.Module):
         projected: Float[Tensor, "b d h w"],
         cells: Bool[Tensor, "b h w"],
         finer: Sequence[Float[Tensor, "b _ _ _"]],
+        present: Bool[Tensor, "b _ _"] | None = None,
     ) -> Float[Tensor, "b q y x"]:
         """Mask logits of each query.
 
         Args:
             finer: the backbone's first three maps.
+            present: true at real pixels; given, padding is kept out of convolutions and norms, as in `ResNet`.
         """
         shares = self.attention(queries, encoded, cells)
         b, q = shares.shape[:2]
         image = repeat(projected, "b d h w -> (b q) d h w", q=q)
         x = torch.cat([image, rearrange(shares, "b q m h w -> (b q) m h w")], 1)
-        x = self._layer(2, self._layer(1, x))
+        real = None if present is None else repeat(cells, "b h w -> (b q) h w", q=q)
+        x = self._layer(2, self._layer(1, x, real), real)
         for i, fine in enumerate(reversed(finer), 1):
+            real = None if present is None else repeat(reduced(present, *fine.shape[-2:]), "b h w -> (b q) h w", q=q)
             detail = repeat(self.get_submodule(f"adapter{i}")(fine), "b d h w -> (b q) d h w", q=q)
-            x = self._layer(2 + i, detail + F.interpolate(x, size=detail.shape[-2:], mode="nearest"))
-        return rearrange(self.out_lay(x), "(b q) 1 h w -> b q h w", b=b)
+            x = self._layer(2 + i, detail + F.interpolate(x, size=detail.shape[-2:], mode="nearest"), real)
+        return rearrange(self.out_lay(zeroed(x, real)), "(b q) 1 h w -> b q h w", b=b)
 
-    def _layer(self, i: int, x: Tensor) -> Tensor:
-        return self.get_submodule(f"gn{i}")(self.get_submodule(f"lay{i}")(x)).relu()
+    def _layer(self, i: int, x: Tensor, real: Tensor | None) -> Tensor:
+        return self.get_submodule(f"gn{i}")(self.get_submodule(f"lay{i}")(zeroed(x, real)), real).relu()

@@ -42,17 +42,33 @@ class FrozenNorm(nn.Module):
 class GroupNorm(nn.GroupNorm):
     """Groups of eight channels or more, for networks trained from scratch on few pictures."""
 
-    def __init__(self, channels: int):
-        super().__init__(max(1, min(8, channels // 8)), channels)
+    def __init__(self, channels: int, groups: int = 0):
+        super().__init__(groups or max(1, min(8, channels // 8)), channels)
+
+    def forward(self, x: Float[Tensor, "b d h w"], present: Present | None = None) -> Float[Tensor, "b d h w"]:
+        """The map with each group of channels brought to mean 0 and variance 1, both counted over real cells where it is told which."""
+        if present is None:
+            return super().forward(x)
+        real = rearrange(present, "b h w -> b 1 1 h w")
+        grouped = rearrange(x, "b (g d) h w -> b g d h w", g=self.num_groups)
+        count = real.sum((2, 3, 4), keepdim=True) * grouped.shape[2]
+        centred = grouped - (grouped * real).sum((2, 3, 4), keepdim=True) / count
+        spread = (centred.square() * real).sum((2, 3, 4), keepdim=True) / count
+        normed = rearrange(centred * (spread + self.eps).rsqrt(), "b g d h w -> b (g d) h w")
+        return normed * rearrange(self.weight, "d -> d 1 1") + rearrange(self.bias, "d -> d 1 1")
 
 
 NORMS = {"frozen": FrozenNorm, "group": GroupNorm}
 
 
-def convolve(conv: nn.Conv2d, norm: nn.Module, x: Tensor) -> Tensor:
-    """The norm of the convolution; a frozen norm is folded into the convolution's weights, which saves a pass over the map."""
+def convolve(conv: nn.Conv2d, norm: nn.Module, x: Tensor, present: Present | None = None) -> Tensor:
+    """The norm of the convolution; a frozen norm is folded into the convolution's weights, which saves a pass over the map.
+
+    Args:
+        present: real cells of the result.
+    """
     if not isinstance(norm, FrozenNorm):
-        return norm(conv(x))
+        return norm(conv(x), present)
     scale, shift = norm.factors()
     weight = conv.weight * rearrange(scale, "o -> o 1 1 1")
     return F.conv2d(x, weight, shift, conv.stride, conv.padding, conv.dilation)
@@ -83,14 +99,14 @@ class Block(nn.Module):
     ) -> tuple[Float[Tensor, "b e i j"], Bool[Tensor, "b i j"] | None]:
         """The next map and which of its cells are real."""
         fewer = halved(present) if self.downsample is not None and self._stride() == 2 else present
-        shortcut = x if self.downsample is None else convolve(cast(nn.Conv2d, self.downsample[0]), self.downsample[1], x)
+        shortcut = x if self.downsample is None else convolve(cast(nn.Conv2d, self.downsample[0]), self.downsample[1], x, fewer)
         if self.conv3 is None:
-            y = convolve(self.conv1, self.bn1, zeroed(x, present)).relu_()
-            y = convolve(self.conv2, self.bn2, zeroed(y, fewer))
+            y = convolve(self.conv1, self.bn1, zeroed(x, present), fewer).relu_()
+            y = convolve(self.conv2, self.bn2, zeroed(y, fewer), fewer)
         else:
-            y = convolve(self.conv1, self.bn1, x).relu_()
-            y = convolve(self.conv2, self.bn2, zeroed(y, present)).relu_()
-            y = convolve(self.conv3, cast(nn.Module, self.bn3), y)
+            y = convolve(self.conv1, self.bn1, x, present).relu_()
+            y = convolve(self.conv2, self.bn2, zeroed(y, present), fewer).relu_()
+            y = convolve(self.conv3, cast(nn.Module, self.bn3), y, fewer)
         return (y + shortcut).relu_(), fewer
 
     def _stride(self) -> int:
@@ -143,8 +159,8 @@ class ResNet(nn.Module):
         Differs: the authors' maps depend on how far a picture is padded; None does the same.
         """
         mask = None if present is None or bool_all(present) else present
-        x = convolve(self.conv1, self.bn1, zeroed(image, mask)).relu_()
-        mask = halved(mask)
+        fewer = halved(mask)
+        x, mask = convolve(self.conv1, self.bn1, zeroed(image, mask), fewer).relu_(), fewer
         x, mask = F.max_pool2d(zeroed(x, mask), 3, 2, 1), halved(mask)
         maps = []
         for stage in range(1, 5):

@@ -7,23 +7,25 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from einops import rearrange
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
-from torch.nn import functional as F
 
 from pellucid.data.polygons import to_codes
+from pellucid.losses.masks import enlarged, resized
 from pellucid.task import Batch
 
 SMALL = 4  # pixels: a segment that is no larger is none
 
 
-def shown_masks(logits: Float[Tensor, "q h w"], batch: Batch, i: int) -> Float[Tensor, "q y x"]:
-    """Mask logits at the size that the model saw picture `i` in, without its padding."""
+def shown_masks(logits: Float[Tensor, "q h w"], batch: Batch, i: int, alone: bool = True) -> Float[Tensor, "q y x"]:
+    """Mask logits at the size that the model saw picture `i` in, without its padding.
+
+    Args:
+        alone: nothing beside the picture has a part in them, so that they do not depend on the batch; else as with the authors.
+    """
     present = batch["pixel_present"][i]
-    large = F.interpolate(rearrange(logits.float(), "q h w -> q 1 h w"), size=present.shape, mode="bilinear", align_corners=False)
     height, width = int(present.any(1).sum()), int(present.any(0).sum())
-    return rearrange(large, "q 1 h w -> q h w")[:, :height, :width]
+    return enlarged(logits, (height, width)) if alone else resized(logits, (present.shape[0], present.shape[1]))[:, :height, :width]
 
 
 def nearest(image: Shaped[Tensor, "*n h w"], size: tuple[int, int]) -> Shaped[Tensor, "*n y x"]:
@@ -32,11 +34,13 @@ def nearest(image: Shaped[Tensor, "*n h w"], size: tuple[int, int]) -> Shaped[Te
     return image[..., rows, :][..., columns]
 
 
-def instance_masks(logits: Float[Tensor, "b q h w"], batch: Batch, order: Int[Tensor, "b q"]) -> list[list[dict[str, Any]]]:
+def instance_masks(
+    logits: Float[Tensor, "b q h w"], batch: Batch, order: Int[Tensor, "b q"], alone: bool = True
+) -> list[list[dict[str, Any]]]:
     """Per picture, in the order given, the run-length codes of the queries' masks at the stored picture's size."""
     found = []
     for i, rows in enumerate(order):
-        seen = shown_masks(logits[i], batch, i)[rows] > 0  # a probability above a half
+        seen = shown_masks(logits[i], batch, i, alone)[rows] > 0  # a probability above a half
         height, width = batch["size_hw"][i].tolist()
         found.append(to_codes(nearest(seen, (height, width))))
     return found

@@ -117,8 +117,9 @@ class Detection:
     def _mask_losses(self, output: Output, batch: Batch, last: Matches, truth: Truth) -> dict[str, Float[Tensor, ""]]:
         logits = output["mask_logits"][last.example, last.query]
         pairs = zip(last.example.tolist(), last.target.tolist(), strict=True)
-        size = batch["pixel_present"].shape[1:]
-        return mask_losses(logits, [batch["masks"][i][j] for i, j in pairs], (size[0], size[1]), truth.num)
+        size = batch["pixel_present"].shape
+        masks = [batch["masks"][i][j] for i, j in pairs]
+        return mask_losses(logits, masks, (size[1], size[2]), truth.num, alone=self.settings.mask_padding)
 
     def amounts(self, batch: Batch) -> dict[str, float]:
         """Over how much each part of the loss is a mean: weights of queries, or objects."""
@@ -138,7 +139,7 @@ class Detection:
         scale = rearrange(torch.stack([width, height, width, height]), "d b -> b 1 d")
         boxes = cxcywh_to_xyxy(output["boxes_cxcywh"].float()) * scale
         order = scores.argsort(stable=True, dim=-1, descending=True)
-        masks = instance_masks(output["mask_logits"], batch, order) if "mask_logits" in output else None
+        masks = instance_masks(output["mask_logits"], batch, order, self.settings.mask_padding) if "mask_logits" in output else None
         return [
             self._told(scores[i][rows].tolist(), classes[i][rows].tolist(), boxes[i][rows].tolist(), rows.tolist())
             | ({} if masks is None else {"masks": masks[i]})
