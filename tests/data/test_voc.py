@@ -88,6 +88,16 @@ def test_the_year_is_found_inside_the_kit(tmp_path):
         read(Data(f"voc:{tmp_path}?year=2007&set=test"))
 
 
+def test_several_years_are_one_set_counted_through(tmp_path):
+    page = PAGE.format(OBJECT.format("dog", 0, BOX))
+    for year in ("2007", "2012"):
+        lay(tmp_path / f"VOC{year}", all_states(), {"01": page, "02": page})
+    rows = read(Data(f"voc:{tmp_path}?year=2007,2012"))
+    assert [row["id"] for row in rows] == ["VOC2007:01", "VOC2007:02", "VOC2012:01", "VOC2012:02"]
+    assert [row["image_id"] for row in rows] == [1, 2, 3, 4]
+    assert [o["id"] for row in rows for o in row["objects"]] == [1, 2, 3, 4]
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

@@ -37,7 +37,7 @@ ONE_SHOT = replace(TINY, one_shot=True)
 def task_of(settings):
     """The task on a ResNet of a few channels."""
     backbone = ResNet((1, 1, 1, 1), (8, 8, 16, 16), 8)
-    backbone.freeze(all_of_it=settings.freeze_backbone)
+    backbone.freeze(all_of_it=settings.frozen == "all")
     return PatchDetection(network(settings, backbone), settings)
 
 
@@ -80,7 +80,7 @@ def test_a_patch_detector_keeps_its_promises(rows):
 
 
 def test_without_reconstruction_and_with_a_backbone_that_learns_it_keeps_them_too(rows):
-    check_task(task_of(replace(TINY, reconstruct=False, freeze_backbone=False, match_own_group=True)), rows[:2])
+    check_task(task_of(replace(TINY, reconstruct=False, frozen="", match_own_group=True)), rows[:2])
 
 
 def test_a_one_shot_detector_keeps_its_promises(labelled):
@@ -298,7 +298,7 @@ def test_one_shot_without_anything_to_look_for_says_so(rows):
 def test_patches_are_learned_to_be_found():
     """A minute on one core: after 600 steps the boxes overlap theirs far more than with patches of other pictures."""
     rows = [{"id": str(i), "image": picture(64, 64, i)} for i in range(64)]
-    settings = replace(TINY, backbone="resnet_tiny", freeze_backbone=False, width=64, encoder_layers=2, feedforward=128)
+    settings = replace(TINY, backbone="resnet_tiny", frozen="", width=64, encoder_layers=2, feedforward=128)
     task = settings.build(rows)
     optimizer = torch.optim.AdamW([p for p in task.model.parameters() if p.requires_grad], 5e-4)
     draw = np.random.default_rng(0)

@@ -14,7 +14,7 @@ KINDS = {
     "coco": "COCO instances, a folder or FILE.json; options ?split=train2017&images=DIR&missing=skip&empty=drop&boxes=clip&format=xyxy"
     "&masks=yes&objects=drop",
     "panoptic": "COCO's panoptic segments, a folder or FILE.json; options ?split=val2017&images=DIR&segments=DIR&masks=yes",
-    "voc": "PASCAL VOC; options ?set=trainval&year=2007&classes=FILE&missing=skip",
+    "voc": "PASCAL VOC; options ?set=trainval&year=2007,2012&classes=FILE&missing=skip",
     "nuswide": "table of path, list of tags and split, as ASL's authors prepared NUS-WIDE; options ?split=train&images=DIR&missing=skip",
     "openimages": "Open Images' verified labels; options ?split=validation&images=DIR&missing=skip&classes=trainable",
 }

@@ -29,13 +29,16 @@ def read(place: str, options: Mapping[str, str]) -> Rows:
 
     Args:
         place: the folder of `ImageSets`, or one around it (`VOCdevkit`, with `year`).
-        options: `set` train, val, trainval or test; `year`; `classes`, a file of names where they are not VOC's or the files' own;
-            `missing=skip` leaves out pictures without a file.
+        options: `set` train, val, trainval or test; `year`, or several as 2007,2012; `classes`, a file of names where they are not
+            VOC's or the files' own; `missing=skip` leaves out pictures without a file.
     Raises:
         BadData: a file is missing or damaged, or the lists contradict each other.
         UnsafeInput: an annotation that defines entities.
     """
     chosen = sources.checked("voc", options, OPTIONS)
+    years = chosen.get("year", "").split(",")
+    if len(years) > 1:
+        return _joined([read(place, {**chosen, "year": year}) for year in years], place)
     root, part = _root(sources.folder_of(place), chosen.get("year")), chosen.get("set", "trainval")
     lists = root / "ImageSets" / "Main"
     per_class = {p.name.removesuffix(f"_{part}.txt"): p for p in sorted(lists.glob(f"*_{part}.txt"))}
@@ -61,6 +64,15 @@ def read(place: str, options: Mapping[str, str]) -> Rows:
     ]
     _number([o for name in trees for o in trees[name]["objects"]])
     return sources.with_pictures(rows, chosen.get("missing", "refuse"), str(root))
+
+
+def _joined(sets: Sequence[Rows], place: str) -> Rows:
+    """Several years as one set, its pictures and objects counted anew."""
+    rows = [row for one in sets for row in one]
+    if len({row["classes"] for row in rows}) > 1:
+        raise BadData(f"{place}: the years have other classes; name them with ?classes=FILE")
+    _number([o for row in rows for o in row.get("objects", ())])
+    return [{**row, "image_id": number} for number, row in enumerate(rows, 1)]
 
 
 def _root(folder: pathlib.Path, year: str | None) -> pathlib.Path:

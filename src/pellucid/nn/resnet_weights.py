@@ -9,13 +9,13 @@ from pellucid.nn.resnet import NAMES, TINY, ResNet, resnet
 _LEFT_OUT = ("fc.", "projection_head.", "prototypes.")  # heads, ImageNet's and those of SwAV
 
 
-def pretrained_resnet(name: str, pretrained: str = "", dilate: bool = False, train: bool = True) -> ResNet:
-    """The network, with pretrained weights in place and its first layers frozen, or random ones and all of it in training.
+def pretrained_resnet(name: str, pretrained: str = "", dilate: bool = False, frozen: str = "") -> ResNet:
+    """The network, with pretrained weights in place, or random ones.
 
     Args:
         pretrained: as `nn.backbone.backbone` takes it; `hub` stands for torchvision's first weights, with which DETR was trained. A file
             may have the head of a classifier or of SwAV, which is left out.
-        train: false freezes all of it.
+        frozen: what does not train: `stem` and the first stage, `all`, or nothing.
     Raises:
         BadUsage: no such network or weights.
         BadData: the weights do not fit, or cannot be had.
@@ -29,7 +29,6 @@ def pretrained_resnet(name: str, pretrained: str = "", dilate: bool = False, tra
         tensors, source = weights_of(f"{name}.tv_in1k" if pretrained == "hub" else name, pretrained)
         counters = [key for key in tensors if key.endswith("num_batches_tracked")]
         checkpoint.load_into(model, tensors, source, drop=(*_LEFT_OUT, *counters))
-        model.freeze()
-    if not train:
-        model.freeze(all_of_it=True)
+    if frozen:
+        model.freeze(all_of_it=frozen == "all")
     return model

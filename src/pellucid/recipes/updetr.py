@@ -192,6 +192,7 @@ def _detr(claims: dict[str, float], **settings: Any) -> Recipe:
 SMALL: dict[str, Any] = {
     "backbone": "resnet_tiny",
     "pretrained": "",
+    "frozen": "",
     "width": 64,
     "num_heads": 4,
     "encoder_layers": 2,
@@ -227,9 +228,7 @@ def textures() -> Recipe:
     `pellucid train updetr:textures --out runs/textures`, minutes on two cores.
     """
     return Recipe(
-        PatchSettings(
-            **SMALL, num_patches=3, num_queries=9, freeze_backbone=False, view=PatchView(patch_size=32, short_sides=(96,), test_side=96)
-        ),
+        PatchSettings(**SMALL, num_patches=3, num_queries=9, view=PatchView(patch_size=32, short_sides=(96,), test_side=96)),
         Data("textures:train"),
         tests={"held out": Data("textures:test")},
         optim=Optim("adamw", 1e-3, 1e-4, no_decay_1d=False, clip_norm=0.1),

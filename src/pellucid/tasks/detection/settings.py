@@ -20,7 +20,7 @@ class DetectionSettings:
         pretrained: `auto` takes the weights that a registry package carries, `hub` timm's copy of torchvision's first ones, a path a
             safetensors file; empty starts from random weights.
         dilate: the backbone's last stage keeps the resolution (DC5), four times the cells.
-        train_backbone: pretrained backbones train but for stem and first stage; false trains none of it.
+        frozen: what of the backbone does not train: the `stem` and first stage, as with all pretrained ones, `all`, or nothing.
         pre_norm: norms before attention and dense layers, as UP-DETR has them.
         aux_loss: every decoder layer is told what it got wrong, not only the last.
         mask_padding: padding changes no prediction; the published weights were trained without.
@@ -36,7 +36,7 @@ class DetectionSettings:
     backbone: str = "resnet50"
     pretrained: str = "hub"
     dilate: bool = False
-    train_backbone: bool = True
+    frozen: Literal["", "stem", "all"] = "stem"
     view: BoxView = BoxView()
     train_view: BoxTrainView = BoxTrainView()
     num_queries: int = 100

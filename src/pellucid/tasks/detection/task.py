@@ -205,7 +205,7 @@ def _masks(framed: Framed, example: Example) -> Tensor:
 
 def network(settings: DetectionSettings, num_classes: int, pretrained: str) -> DetectionModel:
     """The detector that the settings describe; `pretrained` weights are the backbone's."""
-    backbone = pretrained_resnet(settings.backbone, pretrained, settings.dilate, settings.train_backbone)
+    backbone = pretrained_resnet(settings.backbone, pretrained, settings.dilate, settings.frozen)
     shape = Shape(
         num_classes,
         settings.num_queries,

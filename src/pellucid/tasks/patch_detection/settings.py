@@ -20,7 +20,7 @@ class PatchSettings:
         pretrained: `auto` takes the weights that a registry package carries, `hub` timm's copy of torchvision's first ones, a path a
             safetensors file (SwAV's are what the paper took); empty starts from random weights.
         dilate: the backbone's last stage keeps the resolution (DC5), four times the cells.
-        freeze_backbone: it stays as it is, which reconstruction needs; false trains it but for stem and first stage.
+        frozen: what of the backbone does not train: `all`, which the paper found to be needed, the `stem` and first stage, or nothing.
         detach_target: no gradient through the features that are to be reconstructed, where the backbone is trained.
         num_patches: random patches of each picture, which must divide `num_queries`.
         reconstruct: queries also say what the backbone finds in their patch.
@@ -43,7 +43,7 @@ class PatchSettings:
     backbone: str = "resnet50"
     pretrained: str = "hub"
     dilate: bool = False
-    freeze_backbone: bool = True
+    frozen: Literal["", "stem", "all"] = "all"
     detach_target: bool = True
     view: PatchView = PatchView()
     num_patches: int = 10

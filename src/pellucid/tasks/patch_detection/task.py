@@ -306,4 +306,4 @@ def restore(settings: PatchSettings) -> PatchDetection:
 
 
 def _backbone(settings: PatchSettings, pretrained: str) -> ResNet:
-    return pretrained_resnet(settings.backbone, pretrained, settings.dilate, not settings.freeze_backbone)
+    return pretrained_resnet(settings.backbone, pretrained, settings.dilate, settings.frozen)
