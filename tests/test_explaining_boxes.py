@@ -8,6 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
+from pellucid import recipe as recipes
+from pellucid import run
 from pellucid.errors import BadUsage
 from pellucid.explain.attribution import Statistics
 from pellucid.explain.explain import Known, Question, explain
@@ -15,7 +17,9 @@ from pellucid.explain.methods import METHODS
 from pellucid.explain.probe import ask
 from pellucid.explained import Explained
 from pellucid.report import maps, photos, words
+from pellucid.train.loop import start_fabric
 from toy_detection import CELL, Detector, scene
+from toys import Pictures, pictures
 
 TWO = {"red": (8, 16, 12), "blue": (48, 4, 16)}
 WIDE = scene(70, 44, **TWO)  # 9 x 6 cells, the last of each row and column not filled
@@ -110,8 +114,6 @@ def test_attention_over_other_units_than_the_sites_is_refused_and_so_is_a_model_
     task = Detector()
     probe = ask(task, task.collate(examples()), "encoder")
     assert METHODS["query_attention"](probe, None, 0).relevance[1, -1] == 0  # padding
-    from toys import Pictures, pictures
-
     other = Pictures()
     with pytest.raises(BadUsage, match="PictureNet does not offer what its queries attend to"):
         METHODS["query_attention"](ask(other, other.collate(pictures()), "body"), None, 0)
@@ -141,3 +143,21 @@ def test_the_page_and_the_picture_show_the_box_over_the_map():
     assert f'x="{round(48 / 70, 5)}"' in page
     image = np.asarray(Image.open(io.BytesIO(found.png())).convert("RGB"))
     assert (image == photos.BOXED).all(-1).sum() > 200
+
+
+# ---- without a training set ---------------------------------------------------------------------------------------------
+
+
+def test_without_a_training_set_an_example_is_measured_against_itself_and_the_map_says_so(tmp_path, caplog):
+    chosen = recipes.override(recipes.get("rsb:tiny"), {"train.source": "folder:${NOWHERE_AT_ALL}"})
+    done = run.Run(tmp_path, chosen, Detector(), start_fabric("32-true"))
+    rows = done.explain(examples(), methods=("occlusion", "iba"), site="encoder", answer="each", checks=()).examples
+    assert [row["answer"] for row in rows] == ["blue@2", "red@0", "green@1"]
+    assert all("no training set being at hand" in one["note"] for row in rows for one in row["methods"].values())
+    assert "NOWHERE_AT_ALL" in caplog.text and not (tmp_path / "statistics").exists()
+    task = Detector()
+    probe = ask(task, task.collate(examples()[1:]), "encoder")
+    expected = METHODS["occlusion"](probe, None, 0).relevance[0].tolist()
+    assert rows[2]["methods"]["occlusion"]["relevance"] == pytest.approx(expected, abs=1e-5)
+    with pytest.raises(BadUsage, match="readout learns from the training set"):
+        done.explain(examples(), methods=("readout",), site="encoder")

@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+import logging
 import os
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
@@ -10,13 +11,30 @@ from dataclasses import asdict, is_dataclass, replace
 from typing import Any
 
 from pellucid import checkpoint
-from pellucid.errors import BadData
-from pellucid.explain.explain import Known, Question, explained, posed, whole
+from pellucid.errors import BadData, BadUsage
+from pellucid.explain.attribution import Statistics
+from pellucid.explain.explain import Known, Question, explained, posed, statistics_at, whole
 from pellucid.explain.record import Record
 from pellucid.task import Example, Task
 
+TOGETHER = 32  # training examples in one pass, where the run measures as many at once
 SHOWN = 100  # examples in explanations.json, which the page holds; the lines hold all
 Watch = Callable[[int, int], None]  # examples done, of all
+
+log = logging.getLogger("pellucid")
+
+
+def training_statistics(task: Task, rows: Callable[[], Sequence[Example]], site: str, batch_size: int) -> Statistics | None:
+    """Statistics of the units at a site over training examples; None, with a warning, where these cannot be read.
+
+    A run of published weights may stand where its training set does not; its examples are then measured against themselves.
+    """
+    try:
+        examples = rows()
+    except (BadData, BadUsage) as fault:
+        log.warning("no training set (%s): each example is measured against its own mean unit", fault)
+        return None
+    return statistics_at(task, examples, site, min(TOGETHER, batch_size))
 
 
 class Journal:

@@ -21,7 +21,7 @@ from pellucid.errors import BadData, BadUsage, UnsafeInput
 from pellucid.evaluate import Evaluation, evaluate
 from pellucid.explain.attribution import Statistics
 from pellucid.explain.catalog import canonical
-from pellucid.explain.explain import Known, Question, statistics_at
+from pellucid.explain.explain import Known, Question
 from pellucid.explain.methods import Method
 from pellucid.explain.probe import find_site
 from pellucid.explain.readout import Readout, readout, train_readout
@@ -32,8 +32,6 @@ from pellucid.report import page
 from pellucid.shift import compare, corruption, corruption_error, detect
 from pellucid.task import Example, Task
 from pellucid.train.loop import Progress, Trainer, pass_of, start_fabric
-
-Sets = dict[str, list[Example]]
 
 
 @dataclass
@@ -151,7 +149,7 @@ class Run:
             raise BadUsage(f"{self.folder}: the recipe has no test sets; give inputs with --input")
         folder = pathlib.Path(out) if out else None if examples is not None else self.folder / "results"
         fitted = {"readout": self.readout(question.site)} if "readout" in question.methods else {}
-        known = Known(self.statistics, self._statistics_anew, getattr(self.task, "gold", None), fitted)
+        known = Known(self.statistics, self._units, getattr(self.task, "gold", None), fitted)
         found = explaining.explain_all(self.task, rows, question, known, folder, watch)
         if folder:
             explaining.write(found, folder)
@@ -171,18 +169,19 @@ class Run:
         some = {name: data if num is None else replace(data, limit=_least(data.limit, num)) for name, data in tests}
         return [{**row, "set": name} for name, data in some.items() for row in self.prepared(data)]
 
-    def statistics(self, site: str) -> Statistics:
-        """Mean and spread of the units at a site over 300 training examples, kept in the folder."""
+    def statistics(self, site: str) -> Statistics | None:
+        """Mean and spread of the units at a site over 300 training examples, kept in the folder; None where those cannot be read."""
         place = self.folder / "statistics" / f"{find_site(self.task, site).module}.{find_site(self.task, site).side}.safetensors"
         if not place.exists():
-            found = statistics_at(self.task, self._training_rows(300), site)
+            if not (found := self._units(site, 300)):
+                return None
             checkpoint.save({"mean": found.mean, "std": found.std}, place)
         kept = {k: v.to(self.fabric.device) for k, v in checkpoint.load(place).items()}
         return Statistics(kept["mean"], kept["std"])
 
-    def _statistics_anew(self, site: str) -> Statistics:
-        """The same over fewer examples, of the model as it is now; nothing is kept."""
-        return statistics_at(self.task, self._training_rows(64), site)
+    def _units(self, site: str, num: int = 64) -> Statistics | None:
+        """The same over so many examples, of the model as it is now; nothing is kept."""
+        return explaining.training_statistics(self.task, lambda: self._training_rows(num), site, self.recipe.loop.eval_batch_size)
 
     def _training_rows(self, num: int) -> list[Example]:
         return self.prepared(replace(self.recipe.train, limit=_least(self.recipe.train.limit, num)))
@@ -191,7 +190,9 @@ class Run:
         """The readout bottleneck of a site, trained on 500 training examples the first time and kept in the folder."""
         names = list(self.task.sites)
         reads = list(dict.fromkeys([*names[: names.index(site) + 1][-2:], site, names[-1]])) if site in names else [site]
-        statistics = {name: self.statistics(name) for name in reads}
+        statistics = {name: known for name in reads if (known := self.statistics(name))}
+        if len(statistics) < len(reads):
+            raise BadUsage(f"{self.folder}: readout learns from the training set, which cannot be read")
         place = self.folder / "readout" / f"{site}.safetensors"
         widths = [known.mean.shape[-1] for known in statistics.values()]
         network = Readout(sum(widths), statistics[site].mean.shape[-1]).to(self.fabric.device)

@@ -102,7 +102,7 @@ def curves(trained: run.Run, examples: Sequence[Example], contenders: Mapping[st
 
 
 def _some(
-    trained: run.Run, examples: Sequence[Example], contenders: Mapping[str, Contender], known: Mapping[str, Statistics]
+    trained: run.Run, examples: Sequence[Example], contenders: Mapping[str, Contender], known: Mapping[str, Statistics | None]
 ) -> dict[str, Deletion]:
     task = trained.task
     batch = loader.move(task.collate(examples), trained.fabric.device)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from pellucid.data import loader
 from pellucid.errors import BadUsage
 from pellucid.explain import probe as probes
-from pellucid.explain.attribution import Statistics, baseline
+from pellucid.explain.attribution import Attribution, Statistics, baseline
 from pellucid.explain.bottleneck import Calibration
 from pellucid.explain.checks import Again, Case, check_case
 from pellucid.explain.methods import Method, named
@@ -22,6 +22,7 @@ from pellucid.explain.words import to_words
 from pellucid.task import Batch, Example, Output, Task
 
 PIXELS = "pixel_present"  # the entry of a batch that says which pixels are a picture's and not padding
+OWN = "against the example's own mean, no training set being at hand"
 EACH = "each"  # the answer that asks about every predicted label, and the entry of an example that says which
 Gold = Callable[[Sequence[Example]], Tensor]
 
@@ -56,14 +57,14 @@ class Known:
     """What explaining needs beside the task.
 
     Args:
-        statistics: of the units at a site, over in-domain examples.
+        statistics: of the units at a site, over in-domain examples; None where there are none, and each example's own serve.
         anew: the same under the weights of the moment, for the check that randomises them; None makes do without.
         gold: examples -> answer, where the task knows the right one.
         methods: more methods by name, as one that was fitted.
     """
 
-    statistics: Callable[[str], Statistics]
-    anew: Callable[[str], Statistics] | None = None
+    statistics: Callable[[str], Statistics | None]
+    anew: Callable[[str], Statistics | None] | None = None
     gold: Gold | None = None
     methods: Mapping[str, Method] = field(default_factory=dict)
 
@@ -181,7 +182,7 @@ def _explain_batch(task: Task, examples: Sequence[Example], methods: Mapping[str
     found, times = {}, {}
     for name, method in methods.items():
         start = time.perf_counter()
-        found[name] = method(probe, statistics, question.seed)
+        found[name] = _told_apart(method(probe, statistics, question.seed), statistics)
         times[name] = 1000 * (time.perf_counter() - start) / len(examples)
     again = _again(task, batch, question, known, answer, methods)
     case = Case(
@@ -196,6 +197,11 @@ def _explain_batch(task: Task, examples: Sequence[Example], methods: Mapping[str
     curves = case.curves if question.checks != () else {}
     flow = _flow(task, batch, answer, methods, question, known)
     return Findings(probe, heads, found, curves, checks, times, flow, grounds(probe, batch.get(PIXELS)))
+
+
+def _told_apart(found: Attribution, statistics: Statistics | None) -> Attribution:
+    """Says so where no in-domain examples stood behind it."""
+    return found if statistics else replace(found, note=f"{found.note}; {OWN}" if found.note else OWN)
 
 
 def _heads(
