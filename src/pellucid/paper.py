@@ -16,6 +16,7 @@ class Cell:
         train: what the recipe learns from; the column of home.
         model: the row.
         corrupt: severities at which corrupted copies of home are measured, too.
+        first: trained before, once for all seeds, and what the recipe starts from.
     """
 
     group: str
@@ -23,6 +24,7 @@ class Cell:
     model: str
     recipe: Recipe
     corrupt: tuple[int, ...] = ()
+    first: Recipe | None = None
 
 
 @dataclass(frozen=True)

@@ -70,12 +70,23 @@ def measure(name: str, wanted: Wanted, train: bool, watch: Callable[[Progress], 
                 continue
             say(f"{cell.group}: {cell.model} on {cell.train}, seed {seed}")
             one = replace(cell.recipe, loop=replace(cell.recipe.loop, seed=seed))
+            if cell.first:
+                one = replace(one, init=str(_before(cell.first, wanted.runs / name, watch, say)))
             trained = run.train(one, folder, watch=watch, measure=False)
             trained.shift(corrupt=cell.corrupt, site="last" if one.outliers else None, resamples=200)
         rows.append(_row(cell, seed, folder))
     if not rows:
         raise BadData(f"no runs of table {name!r} in {wanted.runs}; add --run to train them")
     return {"name": name, "title": table.title, "notes": table.notes, "rows": rows}
+
+
+def _before(first: recipe.Recipe, runs: pathlib.Path, watch: Callable[[Progress], None], say: Callable[[str], None]) -> pathlib.Path:
+    """The folder of what a cell starts from, trained once."""
+    folder = runs / first.name.replace(":", "-")
+    if not (folder / "results" / "evaluate.json").exists():
+        say(f"first {first.name}")
+        run.train(first, folder, watch=watch)
+    return folder
 
 
 def _jobs(table: Table, wanted: Wanted) -> Iterator[tuple[Cell, int]]:

@@ -11,10 +11,15 @@ from typing import Any
 
 from pellucid.data.box_views import BoxTrainView, BoxView
 from pellucid.data.patch_views import PatchView
+from pellucid.paper import Cell, Table
 from pellucid.recipe import Data, Loop, Optim, Recipe, Schedule
 from pellucid.tasks.detection.settings import DetectionSettings
 from pellucid.tasks.patch_detection.settings import PatchSettings
 
+NOTES = """AP of detectors fine-tuned on 100 generated pictures of shapes. resnet_tiny begins from nothing and is pre-trained, all of
+it, on 1,000 generated textures; resnet18 begins with ImageNet's weights, and its transformer is pre-trained on 2,000 photographs of
+Tiny-ImageNet without their labels, the CNN frozen, as in the paper. One pre-training serves all seeds of fine-tuning. A model of the
+claim, not the benchmark."""
 FRESH = ("net.class_head.",)  # what fine-tuning learns anew
 DROPPED = ("net.patch_to_query.", "net.feature_head.")  # and what it has no use for
 ADAMW = Optim("adamw", 1e-4, 1e-4, no_decay_1d=False, clip_norm=0.1, lr_scale={"net.backbone.": 0.1})
@@ -203,6 +208,9 @@ SMALL: dict[str, Any] = {
 }
 
 
+MIDDLE: dict[str, Any] = {**SMALL, "backbone": "resnet18", "pretrained": "auto", "frozen": "stem", "width": 96, "patch": 32}
+
+
 def shapes() -> Recipe:
     """Discs, squares and triangles, 400 pictures, from random weights; no download.
 
@@ -210,7 +218,7 @@ def shapes() -> Recipe:
     `updetr:textures` has learned.
     """
     return Recipe(
-        DetectionSettings(**SMALL, num_queries=10, pre_norm=True, view=BoxView(96, 0), train_view=BoxTrainView((96,), 0, crop_prob=0.0)),
+        DetectionSettings(**SMALL, num_queries=9, pre_norm=True, view=BoxView(96, 0), train_view=BoxTrainView((96,), 0, crop_prob=0.0)),
         Data("shapes:train"),
         dev=Data("shapes:test", limit=50),
         tests={"home": Data("shapes:test"), "away": Data("shapes:away")},
@@ -232,15 +240,55 @@ def textures() -> Recipe:
         Data("textures:train"),
         tests={"held out": Data("textures:test")},
         optim=Optim("adamw", 1e-3, 1e-4, no_decay_1d=False, clip_norm=0.1),
-        schedule=Schedule("step", warmup=0, step_epochs=40, gamma=0.1),
-        loop=Loop(50, 32, eval_batch_size=50, keep="last"),
+        schedule=Schedule("cosine", 0.05),
+        loop=Loop(60, 32, eval_batch_size=50, keep="last"),
     )
+
+
+def few_shapes() -> Recipe:
+    """The same from 100 labelled pictures, where what was learned without labels should matter most.
+
+    `pellucid train updetr:few_shapes --init runs/textures --out runs/few`, two minutes on two cores.
+    """
+    one = shapes()
+    few = replace(one.train, limit=100)
+    return replace(one, train=few, schedule=Schedule("step", warmup=0, step_epochs=64, gamma=0.1), loop=replace(one.loop, epochs=80))
+
+
+def photos() -> Recipe:
+    """UP-DETR's pre-training as the paper has it, in small: a frozen ResNet-18 of ImageNet, 2,000 photographs of Tiny-ImageNet.
+
+    `PELLUCID_DATA=... pellucid train updetr:photos --out runs/photos`, fifteen minutes on two cores.
+    """
+    folder = "pack:${PELLUCID_DATA}/tiny_imagenet"
+    return Recipe(
+        PatchSettings(
+            **{**MIDDLE, "frozen": "all"}, num_patches=3, num_queries=9, view=PatchView(patch_size=64, short_sides=(96,), test_side=96)
+        ),
+        Data(f"{folder}/train50_jpeg.npz", limit=2000),
+        tests={"held out": Data(f"{folder}/val_jpeg.npz", limit=300)},
+        optim=Optim("adamw", 5e-4, 1e-4, no_decay_1d=False, clip_norm=0.1),
+        schedule=Schedule("cosine", 0.05),
+        loop=Loop(15, 32, eval_batch_size=50, keep="last"),
+    )
+
+
+def few_shapes_r18() -> Recipe:
+    """100 labelled pictures of shapes from a ResNet-18 of ImageNet, which trains at a tenth of the rate.
+
+    `pellucid train updetr:few_shapes_r18 --init runs/photos --out runs/few18`, five minutes on two cores.
+    """
+    one = few_shapes()
+    task = DetectionSettings(**MIDDLE, num_queries=9, pre_norm=True, view=one.task.view, train_view=one.task.train_view)
+    optim = replace(one.optim, lr=5e-4, lr_scale={"net.backbone.": 0.1})
+    schedule = Schedule("step", warmup=0, step_epochs=32, gamma=0.1)
+    return replace(one, task=task, optim=optim, schedule=schedule, loop=replace(one.loop, epochs=40))
 
 
 def coco128() -> Recipe:
     """128 pictures of COCO from a ResNet-18 pretrained on ImageNet: a smoke run, not the benchmark.
 
-    `PELLUCID_DATA=... pellucid train updetr:coco128 --out runs/coco128`, half an hour on two cores.
+    `PELLUCID_DATA=... pellucid train updetr:coco128 --out runs/coco128`, fifteen minutes on two cores.
     """
     train, val = _coco128()
     return Recipe(
@@ -260,8 +308,8 @@ def coco128() -> Recipe:
         dev=None,
         tests={"train": train, "val": val},
         optim=Optim("adamw", 2e-4, 1e-4, no_decay_1d=False, clip_norm=0.1, lr_scale={"net.backbone.": 0.1}),
-        schedule=Schedule("step", warmup=0, step_epochs=120, gamma=0.1),
-        loop=Loop(150, 16, eval_batch_size=16, keep="last"),
+        schedule=Schedule("step", warmup=0, step_epochs=50, gamma=0.1),
+        loop=Loop(60, 16, eval_batch_size=16, keep="last"),
         init_skip=FRESH,
         init_drop=DROPPED,
     )
@@ -278,6 +326,15 @@ def tiny() -> Recipe:
 
     `pellucid train updetr:tiny --out runs/tiny`
     """
+    one, eight = overfit(), Data("shapes:train?num=8")
+    return replace(one, train=eight, loop=replace(one.loop, epochs=240))
+
+
+def overfit() -> Recipe:
+    """The same for a minute, until every box is right to a few hundredths: 1.0 AP.
+
+    `pellucid train updetr:overfit --out runs/overfit`; eight pictures of your own: `--data coco:eight.json --test home=coco:eight.json`.
+    """
     one, eight = shapes(), Data("shapes:train?num=8")
     view = BoxTrainView((96,), 0, flip=0.0, crop_prob=0.0)
     return replace(
@@ -286,19 +343,21 @@ def tiny() -> Recipe:
         train=eight,
         dev=None,
         tests={"home": eight, "away": Data("shapes:away?num=8")},
-        schedule=Schedule("constant", warmup=0),
-        loop=Loop(500, 8, eval_batch_size=8, keep="last", save_every=500, log_every=50),
+        schedule=Schedule("cosine", 0.05),
+        loop=Loop(450, 8, eval_batch_size=8, keep="last", save_every=1000, log_every=50),
         init_skip=(),
         init_drop=(),
     )
 
 
-def tiny_pretrain() -> Recipe:
-    """Patches found again in 64 small pictures of textures: seconds, no download.
-
-    `pellucid train updetr:tiny_pretrain --out runs/tiny-pretrain`
-    """
-    one = textures()
-    return replace(
-        one, train=Data("textures:train?num=64"), tests={"home": Data("textures:train?num=64")}, loop=replace(one.loop, epochs=30)
-    )
+def table() -> Table:
+    """From scratch against pre-trained without labels: the same network, pictures, seeds and budget."""
+    cells = []
+    for few, first in ((few_shapes, textures), (few_shapes_r18, photos)):
+        one, before = replace(few(), name=f"updetr:{few.__name__}"), replace(first(), name=f"updetr:{first.__name__}")
+        group, alone = f"{one.task.backbone}, 100 labelled pictures", replace(one, init_skip=(), init_drop=())
+        cells += [
+            Cell(group, few.__name__, "pre-trained on patches", one, first=before),
+            Cell(group, few.__name__, "no pre-training", alone),
+        ]
+    return Table("UP-DETR, small", cells, notes=NOTES)
