@@ -11,7 +11,6 @@ from torch.nn import functional as F
 from pellucid.data import loader
 from pellucid.data.patch_views import PatchView
 from pellucid.errors import BadData, BadUsage
-from pellucid.metrics.patches import PatchNumber
 from pellucid.nn.boxes import cxcywh_to_xyxy
 from pellucid.nn.resnet import ResNet
 from pellucid.tasks.patch_detection.one_shot import drawn, questions
@@ -289,38 +288,3 @@ def test_one_shot_tells_the_patch_to_every_query(rows):
 def test_one_shot_without_anything_to_look_for_says_so(rows):
     with pytest.raises(BadData, match="photos: neither patches nor objects"):
         task_of(ONE_SHOT).prepare(rows, "photos")
-
-
-# ---- learning ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.slow
-def test_patches_are_learned_to_be_found():
-    """A minute on one core: after 600 steps the boxes overlap theirs far more than with patches of other pictures."""
-    rows = [{"id": str(i), "image": picture(64, 64, i)} for i in range(64)]
-    settings = replace(TINY, backbone="resnet_tiny", frozen="", width=64, encoder_layers=2, feedforward=128)
-    task = settings.build(rows)
-    optimizer = torch.optim.AdamW([p for p in task.model.parameters() if p.requires_grad], 5e-4)
-    draw = np.random.default_rng(0)
-    task.model.train()
-    for step in range(600):
-        chosen = [rows[i] for i in draw.permutation(64)[:16]]
-        batch = task.train_batch(chosen, range(16 * step, 16 * step + 16))
-        optimizer.zero_grad()
-        sum(task.loss(task.model(batch), batch).values()).backward()
-        torch.nn.utils.clip_grad_norm_(task.model.parameters(), 0.1)
-        optimizer.step()
-    task.model.eval()
-    output, batch = run(task, rows)
-    own = overlap(task.predict(output, batch))
-    batch["query_patch"] = batch["query_patch"].roll(1, 0)
-    with torch.no_grad():
-        other = overlap(task.predict(task.model(batch), batch))
-    assert own > other + 0.1, (own, other)
-
-
-def overlap(predictions):
-    metric = PatchNumber("mean_iou")
-    for prediction in predictions:
-        metric.update(prediction, {})
-    return metric.compute()
