@@ -1,4 +1,4 @@
-"""Attention rollout: by hand, and as the product of matrices that the paper writes."""
+"""Attention rollout: by hand, and as the product of matrices that the paper writes; and what one query looked at."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ import torch
 
 from pellucid.errors import BadUsage
 from pellucid.explain.probe import Attention, ask
-from pellucid.explain.rollout import attention_rollout
+from pellucid.explain.rollout import attention_rollout, query_attention
 from toys import Pictures, linear_probe, pictures
 
 
@@ -60,3 +60,13 @@ def test_attention_over_other_units_than_the_sites_is_refused():
         attention_rollout(probe)
     with pytest.raises(BadUsage, match="residual=2; it must lie in"):
         attention_rollout(probe, 2.0)
+
+
+def test_what_a_query_looked_at_is_the_mean_over_heads_and_nothing_at_padding():
+    heads = torch.tensor([[[0.5, 0.5, 0.0], [0.25, 0.5, 0.25]]])
+    probe = linear_probe(torch.ones(3, 1), torch.ones(1, 3, 1), torch.tensor([[True, True, False]]))
+    assert query_attention(dataclasses.replace(probe, looked=lambda: heads)).relevance.tolist() == [[0.375, 0.5, 0.0]]
+    with pytest.raises(BadUsage, match="queries attend to 2 cells and this site has 3 units"):
+        query_attention(dataclasses.replace(probe, looked=lambda: heads[..., :2]))
+    with pytest.raises(BadUsage, match="needs a model whose queries attend"):
+        query_attention(probe)
