@@ -145,6 +145,28 @@ def test_a_label_that_training_has_not_seen_is_refused_and_so_is_a_set_without_b
         SETTINGS.build([{"id": "1", "image": "x.png"}])
 
 
+def test_with_stuff_every_pixel_belongs_to_one_segment_and_quality_is_counted(tmp_path):
+    rows = [{**e, "stuff": ("disc",)} for e in shapes(2, masks="yes")]
+    torch.manual_seed(1)
+    task = dataclasses.replace(SETTINGS, **MASKS, panoptic_threshold=0.2).build(rows)
+    assert task.stuff == ("disc",)
+    batch = batch_of(task, rows)
+    task.model.eval()
+    with torch.no_grad():
+        output = task.model(batch)
+    output["logits"][:, :, -1] = -9.0  # every query answers for something
+    for made_of, example in zip(task.predict(output, batch), rows, strict=True):
+        ids, segments = made_of["panoptic"]["ids"], made_of["panoptic"]["segments"]
+        assert ids.shape == (example["height"], example["width"])
+        assert {s["id"]: s["area"] for s in segments} == {s["id"]: int((ids == s["id"]).sum()) for s in segments}
+        assert sum(s["area"] for s in segments) == ids.size
+        assert all(s["thing"] == (s["label"] != "disc") for s in segments)
+        assert sum(s["label"] == "disc" for s in segments) <= 1
+    assert "PQ" in task.metrics()
+    task.settings.write(task, tmp_path)
+    assert task.settings.read(tmp_path).stuff == ("disc",)
+
+
 def test_a_query_attention_comes_where_it_is_asked_and_is_of_the_cells():
     task = made()
     batch = batch_of(task, shapes(2))

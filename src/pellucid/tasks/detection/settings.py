@@ -28,6 +28,7 @@ class DetectionSettings:
         label_cost: of a pair in the match; `label_weight` in the loss.
         no_object_weight: of queries that answer for nothing, in the cross-entropy.
         threshold: probability from which a box is shown and can be asked about; metrics see all.
+        panoptic_threshold: probability above which a query takes part in the panoptic map.
         patch: side of the square patches of pixels by which a picture is explained.
         check: what is looked at of every picture before training: nothing, its header, or all of it.
         broken: pictures that cannot be read stop the run, or are left out and counted.
@@ -59,6 +60,7 @@ class DetectionSettings:
     giou_weight: float = 2.0
     no_object_weight: float = 0.1
     threshold: float = 0.5
+    panoptic_threshold: float = 0.85
     patch: int = 32
     check: Literal["none", "header", "full"] = "header"
     broken: Literal["refuse", "skip"] = "refuse"

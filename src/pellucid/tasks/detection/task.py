@@ -1,5 +1,6 @@
 """Detection: which objects a picture shows and where, as a set of classes and boxes."""
 
+import json
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -21,12 +22,13 @@ from pellucid.losses.masks import mask_losses
 from pellucid.losses.matching import Costs, Matches, match
 from pellucid.losses.set_prediction import Truth, Weights, class_amount, named, set_losses
 from pellucid.metrics.coco import coco_metrics
+from pellucid.metrics.panoptic import panoptic_metrics
 from pellucid.nn.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from pellucid.nn.detr import Detr, Shape, layers_of
 from pellucid.nn.detr_names import ours
 from pellucid.nn.resnet_weights import pretrained_resnet
 from pellucid.task import Batch, Example, Metric, Output, Site
-from pellucid.tasks.detection.masks import instance_masks
+from pellucid.tasks.detection.masks import instance_masks, panoptic, shown_masks
 from pellucid.tasks.detection.model import DetectionModel
 from pellucid.tasks.detection.settings import DetectionSettings
 
@@ -38,13 +40,16 @@ class Detection:
 
     Examples hold `image` and `objects` (`label`, `box_xyxy` in pixels, `crowd`, with masks `segmentation`); perhaps `classes`, all names
     of the set, and `corruption`. An answer is a query and a class, written `dog@17`, or `dog`, of whichever query says so most.
+
+    Args:
+        stuff: labels without instances; given, with a mask head, every pixel is given to one segment, too, as `panoptic`.
     """
 
     score_unit = "log-probability"
     takes = "image"
 
-    def __init__(self, model: DetectionModel, labels: Sequence[str], settings: DetectionSettings):
-        self.model, self.labels, self.settings = model, tuple(labels), settings
+    def __init__(self, model: DetectionModel, labels: Sequence[str], settings: DetectionSettings, stuff: Sequence[str] = ()):
+        self.model, self.labels, self.settings, self.stuff = model, tuple(labels), settings, tuple(stuff)
         self.index = {label: i for i, label in enumerate(self.labels)}
         side, seen = settings.patch, {"picture": "picture"}
         self.sites = {
@@ -132,7 +137,8 @@ class Detection:
     def predict(self, output: Output, batch: Batch) -> list[Any]:
         """All queries, the surest first: `labels`, `scores`, `boxes_xyxy` in pixels of the picture, `queries`, with a mask head `masks`.
 
-        `answers` are those from the threshold on, as `dog@17`.
+        `answers` are those from the threshold on, as `dog@17`. Where there is stuff, `panoptic` holds `ids`, 0 for no segment, and
+        `segments` with `id`, `label`, `thing` and `area`.
         """
         scores, classes = output["logits"].float().softmax(-1)[..., :-1].max(-1)
         height, width = batch["size_hw"].unbind(1)
@@ -142,7 +148,7 @@ class Detection:
         masks = instance_masks(output["mask_logits"], batch, order, self.settings.mask_padding) if "mask_logits" in output else None
         return [
             self._told(scores[i][rows].tolist(), classes[i][rows].tolist(), boxes[i][rows].tolist(), rows.tolist())
-            | ({} if masks is None else {"masks": masks[i]})
+            | ({} if masks is None else {"masks": masks[i], **self._panoptic(output, batch, i)})
             for i, rows in enumerate(order)
         ]
 
@@ -152,9 +158,20 @@ class Detection:
         answers = [f"{label}@{query}" for label, query, score in each if score >= self.settings.threshold]
         return {"labels": labels, "scores": scores, "boxes_xyxy": boxes, "queries": queries, "answers": answers}
 
+    def _panoptic(self, output: Output, batch: Batch, i: int) -> dict[str, Any]:
+        if not self.stuff:
+            return {}
+        shown = shown_masks(output["mask_logits"][i], batch, i, self.settings.mask_padding)
+        height, width = batch["size_hw"][i].tolist()
+        stuff = [self.index[label] for label in self.stuff]
+        ids, found = panoptic(output["logits"][i], shown, (height, width), stuff, self.settings.panoptic_threshold)
+        segments = [{"id": s["id"] + 1, "label": self.labels[s["class_index"]], "thing": s["thing"], "area": s["area"]} for s in found]
+        return {"panoptic": {"ids": (ids + bool(found)).to(torch.uint8 if len(found) < 255 else torch.int32).numpy(), "segments": segments}}
+
     def metrics(self) -> dict[str, Metric]:
-        """COCO's twelve numbers, average precision first; with masks also that of masks."""
-        return coco_metrics(masks=bool(self.settings.masks))
+        """COCO's twelve numbers, average precision first; with masks also that of masks, with stuff panoptic quality."""
+        boxes = coco_metrics(masks=bool(self.settings.masks))
+        return boxes | panoptic_metrics() if self.settings.masks and self.stuff else boxes
 
     def answer(self, output: Output) -> Shaped[Tensor, "b 2"]:
         """Query and class of the surest box."""
@@ -229,15 +246,17 @@ def build(settings: DetectionSettings, train: Sequence[Example]) -> Detection:
     labels = train[0].get("classes") or sorted({str(o["label"]) for e in train for o in e["objects"]}, key=natural)
     if not labels:
         raise BadData(f"{train[0]['id']}: no picture has an object")
-    return Detection(network(settings, len(labels), settings.pretrained), labels, settings)
+    return Detection(network(settings, len(labels), settings.pretrained), labels, settings, train[0].get("stuff", ()))
 
 
 def restore(settings: DetectionSettings, folder: pathlib.Path) -> Detection:
     """The task that a run's `preprocessing` folder describes; weights come after."""
-    labels = read_labels(folder)
-    return Detection(network(settings, len(labels), ""), labels, settings)
+    labels, stuff = read_labels(folder), folder / "stuff.json"
+    return Detection(network(settings, len(labels), ""), labels, settings, json.loads(stuff.read_text()) if stuff.exists() else ())
 
 
 def write(task: Detection, folder: pathlib.Path) -> None:
     """What the weights do not hold."""
     write_labels(task.labels, folder)
+    if task.stuff:
+        (folder / "stuff.json").write_text(json.dumps(task.stuff) + "\n", encoding="utf-8")
