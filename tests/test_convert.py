@@ -182,11 +182,11 @@ def test_a_name_that_no_detr_has_is_told_with_the_file(tmp_path):
 
 
 def test_up_detrs_pre_training_becomes_a_run_that_goes_back_and_training_starts_from_its_file(tmp_path):
-    task = recipes.get("updetr:tiny_pretrain").task.read(tmp_path)
+    task = recipes.get("updetr:shapes_pretrain").task.read(tmp_path)
     official = detr_names.theirs(task.model.state_dict(), "official")
     assert "patch2query.weight" in official
     file = saved(tmp_path / "up-detr.pth", official, args=FLAGS)
-    to_run(file, tmp_path / "run", "updetr:tiny_pretrain")
+    to_run(file, tmp_path / "run", "updetr:shapes_pretrain")
     assert checkpoint.same(pellucid.load(tmp_path / "run").task.model.state_dict(), task.model.state_dict())
     convert(tmp_path / "run", tmp_path / "back.safetensors", "official")
     assert checkpoint.same(checkpoint.load(tmp_path / "back.safetensors"), official)

@@ -154,6 +154,7 @@ def _add_measuring(verb: Add) -> None:
     one.add_argument("--draw", metavar="FOLDER", help="write each picture, and video, with its boxes drawn there")
     one.add_argument("--every", type=int, default=1, metavar="N", help="of a video each Nth frame (default %(default)s)")
     one.add_argument("--csv", metavar="FILE", help="write a table there instead of printing lines of JSON")
+    one.add_argument("--coco", metavar="FILE", help="write COCO's results of a coco: source there, all boxes, for any evaluator")
     one.add_argument("--broken", choices=["refuse", "skip"], default="refuse", help="pictures that cannot be read (default %(default)s)")
     _add_columns(one)
 

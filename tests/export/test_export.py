@@ -37,6 +37,11 @@ def pictures(tmp_path_factory) -> run.Run:
         ("functional:tiny", {"tokens": ["batch", 4]}, {"logits": ["batch", 2]}),
         ("rsb:tiny", {"picture": ["batch", 3, 32, 32]}, {"logits": ["batch", 10]}),
         ("asl:tiny", {"picture": ["batch", 3, 32, 32]}, {"logits": ["batch", 12]}),
+        (
+            "updetr:tiny",
+            {"picture": ["batch", 3, 96, 96], "pixel_present": ["batch", 96, 96]},
+            {"logits": ["batch", 9, 4], "boxes_cxcywh": ["batch", 9, 4]},
+        ),
     ],
 )
 def test_the_batch_of_every_task_is_free_and_named(name, inputs, outputs, tmp_path):

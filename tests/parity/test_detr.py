@@ -20,7 +20,7 @@ from pellucid.losses.matching import match
 from pellucid.losses.set_prediction import Truth, Weights, named, set_losses
 from pellucid.nn.detr import Detr, Shape, layers_of, queries_attention
 from pellucid.nn.detr_names import from_official
-from pellucid.nn.resnet import ResNet, resnet
+from pellucid.nn.resnet import ResNet, reduced, resnet
 from pellucid.recipe import Optim
 from pellucid.tasks.detection.masks import instance_masks, panoptic, shown_masks
 from pellucid.tasks.detection.model import DetectionModel
@@ -161,7 +161,7 @@ def test_every_stage_gives_what_the_original_gives(case):
     found |= {"encoder_memory": seen.memory.values.transpose(0, 1), "decoder_hs": states.transpose(1, 2)}
     maps = seen.maps if "backbone1" in wanted else seen.maps[-1:]
     for i, one in enumerate(maps):
-        cells = case.net.cells(case.present, *one.shape[-2:])
+        cells = reduced(case.present, one)
         found |= {f"backbone{i}": one, f"pos{i}": case.net.position(cells), f"backbone_mask{i}": (~cells).to(torch.uint8)}
     if case.net.mask_head is not None:
         found["pred_masks"] = told["mask_logits"]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 import pellucid
+from pellucid.data.box_views import BoxView
 from pellucid.data.views import TestView
 from pellucid.task import Example, Output, Task
 
@@ -54,12 +55,25 @@ def _steps(task: Task) -> list[str]:
     view = getattr(getattr(task, "settings", None), "view", None)
     if isinstance(view, TestView):
         return picture_steps(view)
+    if isinstance(view, BoxView):
+        return box_steps(view)
     if hasattr(task, "tokenizer"):
         return [
             "tokens, segments (0 in the first text, 1 in the second) as the tokenizer of the preprocessing folder gives them",
             f"at most {getattr(task, 'max_length', 'all')} tokens a text; shorter ones filled up with 0, where tokens_present is false",
         ]
     return [f"as {type(task).__name__}.collate makes them of its examples"]
+
+
+def box_steps(view: BoxView) -> list[str]:
+    """How pictures become a detector's input, in words."""
+    end = f", the long side ending at {view.longest}" if view.longest else ""
+    return [
+        "upright, 8-bit RGB",
+        f"the short side to {view.short} pixels{end} (bilinear)",
+        "channels first, values 0 to 255: the model normalises them itself",
+        "a batch: 0 below and to the right, to the largest's sides and on to multiples of 32; pixel_present is true at real pixels",
+    ]
 
 
 def picture_steps(view: TestView) -> list[str]:

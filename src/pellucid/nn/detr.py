@@ -6,7 +6,7 @@ Source: Carion et al. 2020, "End-to-end object detection with transformers", ECC
 from dataclasses import dataclass
 
 import torch
-from einops import rearrange, repeat
+from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
@@ -88,20 +88,21 @@ class Detr(nn.Module):
         """Backbone and encoder."""
         maps = self.backbone(image, present if self.mask_padding else None)
         projected = self.input_proj(maps[-1])
-        cells = self.cells(present, *projected.shape[-2:])
+        cells = self.cells(present, projected)
         position, keys = rows(self.position(cells, projected.dtype)), rearrange(cells, "b h w -> b (h w)")
         tokens = self.encoder(rows(projected), position, keys)
-        encoded = self.memory(rearrange(tokens, "b (h w) d -> b d h w", h=projected.shape[-2]))
+        # a height told to einops would be fixed in an exported program
+        encoded = self.memory(rearrange(tokens, "b n d -> b d n").reshape(projected.shape))
         return Seen(maps, projected, cells, Memory(rows(encoded), position, keys), encoded)
 
-    def cells(self, present: Bool[Tensor, "b y x"], height: int, width: int) -> Bool[Tensor, "b h w"]:
+    def cells(self, present: Bool[Tensor, "b y x"], last: Float[Tensor, "b e h w"]) -> Bool[Tensor, "b h w"]:
         """Which cells of the backbone's last map are real."""
         step = self.backbone.stride
-        return present[:, ::step, ::step] if self.mask_padding else reduced(present, height, width)
+        return present[:, ::step, ::step] if self.mask_padding else reduced(present, last)
 
-    def query_positions(self, num_examples: int) -> Float[Tensor, "b q d"]:
+    def query_positions(self, num_examples: int | torch.SymInt) -> Float[Tensor, "b q d"]:
         """The learned queries, for each example."""
-        return repeat(self.queries.weight, "q d -> b q d", b=num_examples)
+        return self.queries.weight.expand(num_examples, -1, -1)
 
     def tell(self, states: Float[Tensor, "l b q d"]) -> dict[str, Tensor]:
         """`logits` (b q c), the last class being no-object, and `boxes_cxcywh` (b q 4) of the decoder's last states.
@@ -118,7 +119,7 @@ class Detr(nn.Module):
             all_layers: tell of the earlier layers, too.
         """
         seen = self.see(image, present)
-        states = self.decoder(self.query_positions(len(image)), seen.memory, all_layers=all_layers)
+        states = self.decoder(self.query_positions(image.shape[0]), seen.memory, all_layers=all_layers)
         told = self.tell(states)
         if self.mask_head is not None:
             real = present if self.mask_padding else None
@@ -147,5 +148,5 @@ def layers_of(output: dict[str, Tensor], name: str) -> Float[Tensor, "l b ..."]:
 
 def queries_attention(model: Detr, seen: Seen) -> Float[Tensor, "b q h n"]:
     """How much each query looks at each cell in the last decoder layer, by head."""
-    looks = model.decoder.looks(model.query_positions(len(seen.cells)), seen.memory)
+    looks = model.decoder.looks(model.query_positions(seen.cells.shape[0]), seen.memory)
     return rearrange(looks, "b h q n -> b q h n")

@@ -91,7 +91,7 @@ class MaskHead(nn.Module):
         real = None if present is None else repeat(cells, "b h w -> (b q) h w", q=q)
         x = self._layer(2, self._layer(1, x, real), real)
         for i, fine in enumerate(reversed(finer), 1):
-            real = None if present is None else repeat(reduced(present, *fine.shape[-2:]), "b h w -> (b q) h w", q=q)
+            real = None if present is None else repeat(reduced(present, fine), "b h w -> (b q) h w", q=q)
             detail = repeat(self.get_submodule(f"adapter{i}")(fine), "b d h w -> (b q) d h w", q=q)
             x = self._layer(2 + i, detail + F.interpolate(x, size=detail.shape[-2:], mode="nearest"), real)
         return rearrange(self.out_lay(zeroed(x, real)), "(b q) 1 h w -> b q h w", b=b)

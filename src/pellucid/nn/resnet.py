@@ -192,11 +192,12 @@ def zeroed(x: Float[Tensor, "b d h w"], present: Present | None) -> Float[Tensor
     return x if present is None else x * rearrange(present, "b h w -> b 1 h w")
 
 
-def reduced(present: Bool[Tensor, "b y x"], height: int, width: int) -> Bool[Tensor, "b h w"]:
+def reduced(present: Bool[Tensor, "b y x"], cells: Float[Tensor, "b e h w"]) -> Bool[Tensor, "b h w"]:
     """Which cells of a smaller map are real: those whose first pixel is.
 
     Source: nearest-neighbour interpolation, as the authors do it.
     """
+    height, width = cells.shape[-2:]
     rows = torch.arange(height, device=present.device) * present.shape[1] // height
     columns = torch.arange(width, device=present.device) * present.shape[2] // width
     return present[:, rows][:, :, columns]

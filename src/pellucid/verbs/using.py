@@ -26,6 +26,8 @@ def predict(given: Given) -> int:
     if given.broken == "skip":
         predicting.leave_out_broken(done.task)
     inputs = _inputs(given, done.task, given.inputs)
+    if given.coco:
+        return _coco(given, done, inputs)
     asking = predicting.Asking(given.probs, given.threshold, given.every, _gallery(given, done.task, inputs))
     rows: list[dict[str, Any]] = []
     try:
@@ -39,6 +41,23 @@ def predict(given: Given) -> int:
             _tell(given, rows)
         raise
     _tell(given, rows)
+    return 0
+
+
+def _coco(given: Given, done: Any, inputs: Sequence[Any]) -> int:
+    """Every box of every picture, whatever its score, as COCO's results."""
+    from pellucid.metrics.coco_files import write_results
+    from pellucid.run import prepare
+
+    if not all(isinstance(e, dict) and {"image_id", "category_ids"} <= e.keys() for e in inputs):
+        raise BadUsage(
+            "--coco: COCO's results name pictures and categories by COCO's ids; ask about coco:FILE.json or coco:FOLDER?split=..."
+        )
+    found = done.measure(prepare(done.task, inputs, "input"), labelled=False)
+    if not found.predictions or "boxes_xyxy" not in found.predictions[0]:
+        raise BadUsage(f"--coco: {type(done.task).__name__} predicts no boxes")
+    write_results(found.predictions, found.examples, pathlib.Path(given.coco))
+    print(given.coco, file=sys.stderr)
     return 0
 
 
