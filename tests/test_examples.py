@@ -38,3 +38,16 @@ def test_photographs_are_explained_by_a_network_as_it_is(tmp_path, monkeypatch):
     assert task.labels[281] == "tabby" and found.methods == list(explain_a_picture.METHODS)
     assert all(len(e["words"]) == e["picture"]["grid"][0] * e["picture"]["grid"][1] > 1 for e in found.examples)
     assert found.save(tmp_path / "why.html").stat().st_size > 5000
+
+
+def test_patches_of_another_picture_are_told_apart_from_a_pictures_own(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    import patches_matter
+
+    from untrained import made
+
+    made("updetr:shapes_pretrain", tmp_path / "run")
+    told = patches_matter.main(str(tmp_path / "run"))
+    assert set(told) == {"own patches", "another picture's"}
+    assert all(0 <= numbers["mean_iou"] <= 1 for numbers in told.values())
+    assert told["own patches"] != told["another picture's"]

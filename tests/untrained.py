@@ -12,7 +12,8 @@ def made(name: str, folder: pathlib.Path, **settings: str) -> run.Run:
     chosen = recipes.override(recipes.get(name), settings)
     task = chosen.task.build(read(chosen.train))
     folder.mkdir()
-    chosen.task.write(task, folder / "preprocessing")
+    if hasattr(chosen.task, "write"):
+        chosen.task.write(task, folder / "preprocessing")
     checkpoint.save(task.model.state_dict(), folder / "model.safetensors")
     (folder / "recipe.yaml").write_text(recipes.to_yaml(chosen))
     return run.load(folder)

@@ -60,11 +60,14 @@ def match(
     sizes = [len(c) for c in classes]
     if not any(sizes):
         return Matches(*torch.zeros(4, 0, dtype=torch.long, device=logits.device))
-    cost = pair_costs(logits, boxes_cxcywh, classes, boxes, costs)
+    with torch.inference_mode():
+        cost = pair_costs(logits, boxes_cxcywh, classes, boxes, costs)
     if allowed is not None:
         pairs = torch.cat([rearrange(some, "q n -> n 1 q") for some in allowed])
         cost = cost.masked_fill(~pairs, FORBIDDEN)
-    table = np.nan_to_num(cost.cpu().numpy(), copy=False, nan=BROKEN, posinf=BROKEN, neginf=-BROKEN)  # t l q
+    table = cost.cpu().numpy()  # t l q
+    if not np.isfinite(table).all():
+        table = np.nan_to_num(table, nan=BROKEN, posinf=BROKEN, neginf=-BROKEN)
     starts = np.cumsum([0, *sizes])
     places = [(i, j) for i in range(len(logits)) for j, n in enumerate(sizes) if n]
     found = [linear_sum_assignment(table[starts[j] : starts[j + 1], i]) for i, j in places]
@@ -108,14 +111,12 @@ def _planes(boxes: Float[Tensor, "4 ..."]) -> Float[Tensor, "9 ..."]:
 
 def _add_boxes(cost: Float[Tensor, "t q"], one: Float[Tensor, "9 #t q"], other: Float[Tensor, "9 t 1"], costs: Costs) -> None:
     """Adds the distance and the missing overlap of boxes, given as `_planes`."""
-    x, y, w, h, left, top, right, bottom, area = one.unbind()
-    x_, y_, w_, h_, left_, top_, right_, bottom_, area_ = other.unbind()
-    for a, b in ((x, x_), (y, y_), (w, w_), (h, h_)):
-        cost.add_((a - b).abs_(), alpha=costs.box)
-    across = torch.minimum(right, right_).sub_(torch.maximum(left, left_))  # below 0 where they lie apart
-    down = torch.minimum(bottom, bottom_).sub_(torch.maximum(top, top_))
-    around = (w + w_).sub_(across).mul_((h + h_).sub_(down))  # from the first edge to the last
-    shared = across.clamp_min_(0).mul_(down.clamp_min_(0))
-    union = (area + area_).sub_(shared)
+    centre_size, low, high, area = one.split((4, 2, 2, 1))
+    centre_size_, low_, high_, area_ = other.split((4, 2, 2, 1))
+    cost.add_((centre_size - centre_size_).abs_().sum(0), alpha=costs.box)
+    within = torch.minimum(high, high_).sub_(torch.maximum(low, low_))  # along both axes; below 0 where boxes lie apart
+    around = (centre_size[2:] + centre_size_[2:]).sub_(within).prod(0)  # from the first edge to the last
+    shared = within.clamp_min_(0).prod(0)
+    union = (area[0] + area_[0]).sub_(shared)
     # of generalized IoU, shared / union - (around - union) / around, the 1 that is the same for all pairs is left out
     cost.addcdiv_(shared, union, value=-costs.giou).addcdiv_(union, around, value=-costs.giou)
