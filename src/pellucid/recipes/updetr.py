@@ -291,7 +291,8 @@ def tiny() -> Recipe:
 def overfit() -> Recipe:
     """The same for a minute, until every box is right to a few hundredths: 1.0 AP.
 
-    `pellucid train updetr:overfit --out runs/overfit`; eight pictures of your own: `--data coco:eight.json --test home=coco:eight.json`.
+    `pellucid train updetr:overfit --out runs/overfit`; on eight pictures of your own, none of which may be held out:
+    `--data coco:eight.json --dev coco:eight.json --test home=coco:eight.json`.
     """
     one, eight = shapes(), Data("shapes:train?num=8")
     view = BoxTrainView((96,), 0, flip=0.0, crop_prob=0.0)
@@ -302,7 +303,7 @@ def overfit() -> Recipe:
         dev=None,
         tests={"home": eight, "away": Data("shapes:away?num=8")},
         schedule=Schedule("cosine", 0.05),
-        loop=Loop(450, 8, eval_batch_size=8, keep="last", save_every=1000, log_every=50),
+        loop=Loop(350, 8, eval_batch_size=8, keep="last", save_every=1000, log_every=50),
         init_skip=(),
         init_drop=(),
     )
