@@ -1,7 +1,9 @@
 """From a task's model to a program that another engine runs."""
 
+import contextlib
+import logging
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -100,9 +102,10 @@ def as_onnx(found: torch.export.ExportedProgram, given: Tensors, axes: Axes, fil
     outputs = list(found.module()(given))
     large = sum(p.numel() * p.element_size() for p in found.parameters()) > 1 << 30  # one file holds at most 2 GB
     try:
-        made = torch.onnx.export(
-            found, input_names=list(axes), output_names=outputs, dynamic_shapes=(axes,), dynamo=True, external_data=large, verbose=False
-        )
+        with _quiet("onnxscript"):
+            made = torch.onnx.export(
+                found, input_names=list(axes), output_names=outputs, dynamic_shapes=(axes,), dynamo=True, external_data=large, verbose=False
+            )
     except torch.onnx.OnnxExporterError as error:
         raise PellucidError(f"the model does what ONNX cannot ({_line(error.__cause__ or error)}); --to torch-export may do") from error
     assert made is not None
@@ -117,6 +120,18 @@ def as_onnx(found: torch.export.ExportedProgram, given: Tensors, axes: Axes, fil
         return {name: torch.as_tensor(value) for name, value in zip(outputs, values, strict=True)}
 
     return call
+
+
+@contextlib.contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Within the block a library's log tells of errors alone."""
+    log = logging.getLogger(name)
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def opset(file: pathlib.Path) -> int:
