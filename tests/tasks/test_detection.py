@@ -14,7 +14,8 @@ from pellucid.tasks.detection.task import ANY
 from pellucid.testing import check_task
 
 SHOWN = get("updetr:shapes").task
-SETTINGS = dataclasses.replace(SHOWN, num_queries=7, width=32, feedforward=32, patch=32, view=dataclasses.replace(SHOWN.view, short=64))
+VIEW = dataclasses.replace(SHOWN.view, short=64)
+SETTINGS = dataclasses.replace(SHOWN, num_queries=7, width=32, decoder_layers=2, feedforward=32, patch=32, view=VIEW)
 MASKS = {"masks": "per_head", "width": 128, "num_heads": 8}
 
 

@@ -24,10 +24,11 @@ from pellucid.losses.set_prediction import Truth, Weights, class_amount, named, 
 from pellucid.metrics.coco import coco_metrics
 from pellucid.metrics.panoptic import panoptic_metrics
 from pellucid.nn.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
-from pellucid.nn.detr import Detr, Shape, layers_of
+from pellucid.nn.detectors import shape_of, sites_of
+from pellucid.nn.detr import Detr, layers_of
 from pellucid.nn.detr_names import ours
 from pellucid.nn.resnet_weights import pretrained_resnet
-from pellucid.task import Batch, Example, Metric, Output, Site
+from pellucid.task import Batch, Example, Metric, Output
 from pellucid.tasks.detection.masks import instance_masks, panoptic, shown_masks
 from pellucid.tasks.detection.model import DetectionModel
 from pellucid.tasks.detection.settings import DetectionSettings
@@ -51,19 +52,7 @@ class Detection:
     def __init__(self, model: DetectionModel, labels: Sequence[str], settings: DetectionSettings, stuff: Sequence[str] = ()):
         self.model, self.labels, self.settings, self.stuff = model, tuple(labels), settings, tuple(stuff)
         self.index = {label: i for i, label in enumerate(self.labels)}
-        side, seen = settings.patch, {"picture": "picture"}
-        self.sites = {
-            "input": Site(
-                "pixels",
-                "b c (h p) (w q)",
-                unit="c p q",
-                axes={"p": side, "q": side},
-                present="patch_present",
-                **seen,  # type: ignore[arg-type]
-            ),
-            "backbone": Site("net.input_proj", "b d h w", present="cell_present", **seen),  # type: ignore[arg-type]
-            "encoder": Site("net.memory", "b d h w", present="cell_present", **seen),  # type: ignore[arg-type]
-        }
+        self.sites = sites_of(settings.patch)
 
     # ---- data --------------------------------------------------------------------------------------------------------
 
@@ -223,19 +212,7 @@ def _masks(framed: Framed, example: Example) -> Tensor:
 def network(settings: DetectionSettings, num_classes: int, pretrained: str) -> DetectionModel:
     """The detector that the settings describe; `pretrained` weights are the backbone's."""
     backbone = pretrained_resnet(settings.backbone, pretrained, settings.dilate, settings.frozen)
-    shape = Shape(
-        num_classes,
-        settings.num_queries,
-        settings.width,
-        settings.num_heads,
-        settings.encoder_layers,
-        settings.decoder_layers,
-        settings.feedforward,
-        settings.dropout,
-        settings.pre_norm,
-        settings.position,
-    )
-    net = Detr(backbone, shape, settings.mask_padding, settings.masks)
+    net = Detr(backbone, shape_of(settings, num_classes), settings.mask_padding, settings.masks)
     view = settings.view
     return DetectionModel(net, view.mean or IMAGENET_MEAN, view.std or IMAGENET_STD, settings.aux_loss)
 

@@ -25,12 +25,13 @@ from pellucid.losses.set_prediction import Truth, Weights, class_amount, named, 
 from pellucid.metrics.coco import coco_metrics
 from pellucid.metrics.patches import patch_metrics
 from pellucid.nn.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
-from pellucid.nn.detr import Shape, layers_of
+from pellucid.nn.detectors import shape_of, sites_of
+from pellucid.nn.detr import layers_of
 from pellucid.nn.detr_names import ours
 from pellucid.nn.patch_detr import PatchDetr, Patches
 from pellucid.nn.resnet import ResNet
 from pellucid.nn.resnet_weights import pretrained_resnet
-from pellucid.task import Batch, Example, Metric, Output, Site
+from pellucid.task import Batch, Example, Metric, Output
 from pellucid.tasks.patch_detection.model import PatchModel
 from pellucid.tasks.patch_detection.one_shot import MATCH, drawn, questions
 from pellucid.tasks.patch_detection.settings import PatchSettings
@@ -53,20 +54,7 @@ class PatchDetection:
         self.model, self.settings = model, settings
         self.labels = (MATCH,) if settings.one_shot else tuple(f"patch {i + 1}" for i in range(settings.num_patches))
         self.group = settings.num_queries // len(self.labels)
-        side, seen = settings.patch, {"picture": "picture"}
-        self.sites = {
-            "input": Site(
-                "pixels",
-                "b c (h p) (w q)",
-                unit="c p q",
-                axes={"p": side, "q": side},
-                present="patch_present",
-                **seen,  # type: ignore[arg-type]
-            ),
-            # the backbone itself also runs on the patches
-            "backbone": Site("net.input_proj", "b d h w", present="cell_present", **seen),  # type: ignore[arg-type]
-            "encoder": Site("net.memory", "b d h w", present="cell_present", **seen),  # type: ignore[arg-type]
-        }
+        self.sites = sites_of(settings.patch)
 
     # ---- data --------------------------------------------------------------------------------------------------------
 
@@ -277,21 +265,11 @@ def _log_found(output: Output) -> Float[Tensor, "b q"]:
 
 def network(settings: PatchSettings, backbone: ResNet) -> PatchModel:
     """The detector that the settings describe, on a backbone."""
-    shape = Shape(
-        2,
-        settings.num_queries,
-        settings.width,
-        settings.num_heads,
-        settings.encoder_layers,
-        settings.decoder_layers,
-        settings.feedforward,
-        settings.dropout,
-        settings.pre_norm,
-        settings.position,
-    )
     one = settings.one_shot
     patches = Patches(1 if one else settings.num_patches, settings.reconstruct and not one, settings.detach_target, pooled=one)
-    return PatchModel(PatchDetr(backbone, shape, patches, settings.mask_padding), IMAGENET_MEAN, IMAGENET_STD, settings.aux_loss)
+    return PatchModel(
+        PatchDetr(backbone, shape_of(settings, 2), patches, settings.mask_padding), IMAGENET_MEAN, IMAGENET_STD, settings.aux_loss
+    )
 
 
 def build(settings: PatchSettings, train: Sequence[Example]) -> PatchDetection:
