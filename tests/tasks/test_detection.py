@@ -168,6 +168,25 @@ def test_with_stuff_every_pixel_belongs_to_one_segment_and_quality_is_counted(tm
     assert task.settings.read(tmp_path).stuff == ("disc",)
 
 
+def test_vocs_numbers_stand_behind_cocos_where_they_are_asked_for():
+    task, rows = made(average_precision="voc"), shapes(2)
+    perfect = [
+        {
+            "labels": [o["label"] for o in e["objects"]],
+            "boxes_xyxy": [o["box_xyxy"] for o in e["objects"]],
+            "scores": [0.9] * len(e["objects"]),
+        }
+        for e in rows
+    ]
+    metrics = task.metrics()
+    assert next(iter(metrics)) == "AP"
+    for metric in metrics.values():
+        for prediction, example in zip(perfect, rows, strict=True):
+            metric.update(prediction, example)
+    assert [round(metrics[name].compute(), 6) for name in ("AP", "voc_AP50_11point", "voc_AP50")] == [1, 1, 1]
+    assert "voc_AP50" not in made().metrics()
+
+
 def test_a_query_attention_comes_where_it_is_asked_and_is_of_the_cells():
     task = made()
     batch = batch_of(task, shapes(2))

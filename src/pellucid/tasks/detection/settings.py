@@ -27,6 +27,7 @@ class DetectionSettings:
         masks: a mask for each query, too; `joint` is how DETR's published weights compute attention, `per_head` UP-DETR and MDETR.
         label_cost: of a pair in the match; `label_weight` in the loss.
         no_object_weight: of queries that answer for nothing, in the cross-entropy.
+        average_precision: `coco`, or `voc` for VOC's two numbers behind COCO's.
         threshold: probability from which a box is shown and can be asked about; metrics see all.
         panoptic_threshold: probability above which a query takes part in the panoptic map.
         patch: side of the square patches of pixels by which a picture is explained.
@@ -59,6 +60,7 @@ class DetectionSettings:
     box_weight: float = 5.0
     giou_weight: float = 2.0
     no_object_weight: float = 0.1
+    average_precision: Literal["coco", "voc"] = "coco"
     threshold: float = 0.5
     panoptic_threshold: float = 0.85
     patch: int = 32

@@ -23,6 +23,7 @@ from pellucid.losses.matching import Costs, Matches, match
 from pellucid.losses.set_prediction import Truth, Weights, class_amount, named, set_losses
 from pellucid.metrics.coco import coco_metrics
 from pellucid.metrics.panoptic import panoptic_metrics
+from pellucid.metrics.voc import voc_metrics
 from pellucid.nn.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from pellucid.nn.detectors import shape_of, sites_of
 from pellucid.nn.detr import Detr, layers_of
@@ -158,8 +159,8 @@ class Detection:
         return {"panoptic": {"ids": (ids + bool(found)).to(torch.uint8 if len(found) < 255 else torch.int32).numpy(), "segments": segments}}
 
     def metrics(self) -> dict[str, Metric]:
-        """COCO's twelve numbers, average precision first; with masks also that of masks, with stuff panoptic quality."""
-        boxes = coco_metrics(masks=bool(self.settings.masks))
+        """COCO's twelve numbers, average precision first; where asked VOC's two; with masks also theirs, with stuff panoptic quality."""
+        boxes = coco_metrics(masks=bool(self.settings.masks)) | (voc_metrics() if self.settings.average_precision == "voc" else {})
         return boxes | panoptic_metrics() if self.settings.masks and self.stuff else boxes
 
     def answer(self, output: Output) -> Shaped[Tensor, "b 2"]:
