@@ -59,7 +59,7 @@ def _results(picture: Picture, masks: Sequence[Mapping[str, Any]] | None, catego
         {"image_id": picture.key, "category_id": category_ids[c], "bbox": [x0, y0, x1 - x0, y1 - y0], "score": score}
         for c, (x0, y0, x1, y1), score in zip(found.label.tolist(), found.boxes_xyxy.tolist(), found.scores.tolist(), strict=True)
     ]
-    for entry, mask in zip(entries, masks or [], strict=False):
+    for entry, mask in zip(entries, masks or [], strict=bool(masks)):
         counts = mask["counts"]
         entry["segmentation"] = {"size": list(mask["size"]), "counts": counts.decode() if isinstance(counts, bytes) else counts}
     return entries
