@@ -30,6 +30,9 @@ _KINDS = {
     "shapes": "train, test, away: generated discs, squares and triangles with their boxes; options ?num=N&sizes=mixed&masks=yes",
     "textures": "train, test: generated pictures without labels, patched together of textures; options ?num=N&sizes=mixed",
     "functional": "4_20/points, 4_20/train and so on: generated points whose right explanations are known, COLUMNS_DIFFICULTY/PART",
+    "scan": "SCAN: SPLIT/train, SPLIT/test (simple, length, addprim_jump ...), generated; or an official file; options: see docs/parsing.md",
+    "cogs": "COGS: a tsv file, plain or .gz, of sentence, logical form and category; option ?to_depth=D&part=train|test",
+    "cogs-like": "train, dev, test, gen or a category: new sentences of COGS's grammar with their logical forms; options ?num=N&depth=D&seed=S",
     "hf": "Hugging Face datasets: a local folder or a hub name; options ?config=NAME&split=NAME&revision=NAME",
     "sentiment": "movies/train, movies/dev, movies/test, amazon, tweets, editorials: sentences, positive or negative",
     "sentiment-rating": "the same with the mean human rating, -4 to 4, as label, and no row left out",
@@ -109,6 +112,14 @@ def _rows(kind: str, place: str, options: dict[str, str]) -> Rows:
         from pellucid.data import scenes
 
         return scenes.read_shapes(place, options) if kind == "shapes" else scenes.read_textures(place, options)
+    if kind == "scan":
+        from pellucid.data import scan
+
+        return scan.read(place, options)
+    if kind in ("cogs", "cogs-like"):
+        from pellucid.data import cogs
+
+        return cogs.read(place, options) if kind == "cogs" else cogs.generated(place, options)
     if options:
         raise BadUsage(f"{kind}:{place}: {kind}: takes no options")
     if kind == "polarity":
@@ -164,7 +175,7 @@ def _expanded(source: str) -> str:
 def _place(source: str) -> str:
     """What messages call the source."""
     kind, place, _ = _parts(source)
-    return source if kind.startswith(("sentiment", "hf", "functional", "shapes", "textures")) else place
+    return source if kind.startswith(("sentiment", "hf", "functional", "shapes", "textures", "scan", "cogs-like")) else place
 
 
 def _joined(column: str, columns: list[str]) -> list[str]:
