@@ -63,7 +63,7 @@ def small(texts: list[str]):
     """Six narrow layers of random weights over whole words."""
     from transformers import BertConfig
 
-    from pellucid.tasks.text_classification.data import Words
+    from pellucid.data.tokens import Words
     from pellucid.tasks.text_classification.model import Encoder, bare
     from pellucid.tasks.text_classification.task import TextClassification
 

@@ -11,7 +11,7 @@ from transformers import AutoTokenizer
 
 from pellucid.data import packages
 from pellucid.data.encoders import encoder_folder
-from pellucid.tasks.text_classification.data import Pieces
+from pellucid.data.tokens import Pieces
 from pellucid.tasks.text_classification.model import Encoder, load_encoder
 from pellucid.tasks.text_classification.task import TextClassification
 

@@ -8,9 +8,9 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
+from pellucid.data.tokens import Pieces, Words, load_pieces
 from pellucid.errors import BadData
-from pellucid.tasks.text_classification import task as room
-from pellucid.tasks.text_classification.data import Pieces, Words, read_vectors
+from pellucid.tasks.text_classification.data import read_vectors
 from pellucid.tasks.text_classification.model import Baseline
 from pellucid.tasks.text_classification.settings import BASELINES, TextSettings
 from pellucid.testing import check_task
@@ -187,7 +187,7 @@ def test_pieces_belong_to_their_words(tiny_bert):
 
 
 def test_words_of_a_second_text_follow_those_of_the_first(tiny_bert):
-    [one] = Pieces(room.load_pieces(str(tiny_bert)).inner).encode(["a film"], ["superb film"], 32)
+    [one] = Pieces(load_pieces(str(tiny_bert)).inner).encode(["a film"], ["superb film"], 32)
     assert one.words("a film", "superb film") == ["a", "film", "superb", "film"]
     assert one.word_of_token.tolist() == [-1, 0, 1, -1, 2, 2, 3, -1]
     assert one.segments.tolist() == [0, 0, 0, 0, 1, 1, 1, 1]

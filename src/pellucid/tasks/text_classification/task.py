@@ -3,7 +3,6 @@
 import json
 import logging
 import math
-import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,16 +12,17 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
-from transformers import AutoConfig, AutoTokenizer
+from transformers import AutoConfig
 
 from pellucid.coerce import natural
 from pellucid.data import encoders
 from pellucid.data.read import require
+from pellucid.data.tokens import Tokenizer, Words, load_pieces, load_tokenizer
 from pellucid.errors import BadData
 from pellucid.metrics.classification import Accuracy, MacroF1
 from pellucid.metrics.regression import RMSE, Pearson, Spearman
 from pellucid.task import Batch, Example, Metric, Output, Site
-from pellucid.tasks.text_classification.data import Pieces, Tokenizer, Words, load_tokenizer, read_vectors
+from pellucid.tasks.text_classification.data import read_vectors
 from pellucid.tasks.text_classification.model import Baseline, Encoder, bare, load_encoder
 from pellucid.tasks.text_classification.settings import BASELINES, TextSettings
 
@@ -250,22 +250,6 @@ def _fix_vectors(model: nn.Module, path: str, vocabulary: Sequence[str]) -> None
 
 def _place(model: str) -> str:
     return str(encoders.encoder_folder(model)) if model in encoders.ENCODERS else model
-
-
-def load_pieces(place: str) -> Pieces:
-    """The fast tokenizer of a folder or hub name.
-
-    Raises:
-        BadData: it has none.
-    """
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(place, use_fast=True, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise BadData(f"model {place!r}: {str(error).splitlines()[0]}") from None
-    if not tokenizer.is_fast:
-        raise BadData(f"model {place!r}: it has no tokenizer.json, by which tokens are told to words")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    return Pieces(tokenizer)
 
 
 def _most(settings: TextSettings, encoder: nn.Module) -> int:
