@@ -6,16 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-import transformers
 from einops import rearrange, reduce, repeat
 from jaxtyping import Bool, Float
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence
-from transformers import AutoConfig, AutoModel
+from transformers import AutoModel
 
-from pellucid.errors import BadData
+from pellucid.nn.language import load_config, load_weights
 from pellucid.task import Batch, Output
 
 
@@ -102,49 +100,7 @@ def load_encoder(name: str, dropout: float, from_random: bool) -> nn.Module:
         BadData: no such model, weights missing, or keys of the encoder that the file does not have.
     """
     config = load_config(name, dropout)
-    if from_random:
-        return bare(config)
-    try:
-        with _unheard():
-            encoder, told = AutoModel.from_pretrained(
-                name, config=config, use_safetensors=True, output_loading_info=True, dtype=torch.float32
-            )
-    except (OSError, ValueError, SafetensorError) as error:
-        raise BadData(f"model {name!r}: {str(error).splitlines()[0]}") from None
-    missing = sorted(k for k in told["missing_keys"] if not k.startswith("pooler."))
-    if missing:
-        raise BadData(f"model {name!r}: its weights lack {', '.join(missing[:4])}{' ...' if len(missing) > 4 else ''}")
-    return without_pooler(encoder)
-
-
-@contextlib.contextmanager
-def _unheard() -> Iterator[None]:
-    """Within the block transformers reports nothing of its own: what is missing we say ourselves."""
-    level, bars = transformers.logging.get_verbosity(), transformers.logging.is_progress_bar_enabled()
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers.logging.set_verbosity(level)
-        if bars:
-            transformers.logging.enable_progress_bar()
-
-
-def load_config(name: str, dropout: float) -> Any:
-    """The configuration in a folder or on the hub, with the dropout asked for.
-
-    Raises:
-        BadData: there is none.
-    """
-    try:
-        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise BadData(f"model {name!r}: {str(error).splitlines()[0]}") from None
-    for key in ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout"):
-        if hasattr(config, key):
-            setattr(config, key, dropout)
-    return config
+    return bare(config) if from_random else without_pooler(load_weights(AutoModel, name, config, r"pooler\."))
 
 
 def bare(config: Any) -> nn.Module:

@@ -21,6 +21,7 @@ from pellucid.data.tokens import Tokenizer, Words, load_pieces, load_tokenizer
 from pellucid.errors import BadData
 from pellucid.metrics.classification import Accuracy, MacroF1
 from pellucid.metrics.regression import RMSE, Pearson, Spearman
+from pellucid.nn.language import blocks
 from pellucid.task import Batch, Example, Metric, Output, Site
 from pellucid.tasks.text_classification.data import read_vectors
 from pellucid.tasks.text_classification.model import Baseline, Encoder, bare, load_encoder
@@ -158,7 +159,8 @@ def sites_of(model: nn.Module) -> Mapping[str, Site]:
     if isinstance(model, Encoder):
         if hasattr(model.encoder, "embeddings"):
             found["embedding"] = "encoder.embeddings"
-        found |= {f"layer.{k}": name for k, name in enumerate(_blocks(model.encoder))}
+        count = getattr(model.encoder.config, "num_hidden_layers", 0)
+        found |= {f"layer.{k}": name for k, name in enumerate(blocks(model, model.encoder, count))}
     along = ("tokens", "tokens_present", "segments", "word_of_token")
     return {
         name: Site(module, "b n d", present="tokens_present", names="words", groups="word_of_token", along=along)
@@ -169,13 +171,6 @@ def sites_of(model: nn.Module) -> Mapping[str, Site]:
 def _input_name(model: nn.Module) -> str:
     inner = model.encoder.get_input_embeddings() if isinstance(model, Encoder) else model.embedding  # type: ignore[operator]
     return next(name for name, module in model.named_modules() if module is inner)
-
-
-def _blocks(encoder: nn.Module) -> list[str]:
-    """Dotted names of the layers; none for a model whose layers share one module, which a site cannot name."""
-    count = getattr(encoder.config, "num_hidden_layers", 0)
-    lists = [(name, m) for name, m in encoder.named_modules() if isinstance(m, nn.ModuleList) and len(m) == count]
-    return [f"encoder.{lists[0][0]}.{k}" for k in range(count)] if lists else []
 
 
 # ---- building ---------------------------------------------------------------------------------------------------------
