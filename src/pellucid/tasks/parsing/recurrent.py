@@ -27,9 +27,7 @@ class Recurrent(nn.Module):
     Source: Bahdanau et al. 2015; Luong et al. 2015. Differs: a scaled dot product with a learned matrix on the writer's side.
     """
 
-    def __init__(
-        self, num_source: int, num_target: int, width: int, layers: int, dropout: float, start_id: int, end_id: int, pad_id: int
-    ):
+    def __init__(self, num_source: int, num_target: int, width: int, layers: int, dropout: float, start_id: int, end_id: int, pad_id: int):
         super().__init__()
         if width % 2:
             raise BadUsage(f"width={width}: half of it reads in each direction, so it must be even")
