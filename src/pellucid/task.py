@@ -89,6 +89,11 @@ class Task(Protocol):
     the part's name and under the same names for every batch, as in `{"giou": 7.0}` for seven boxes; the parts of a step computed in
     several passes or processes are weighted by it, and a batch with none gives 0. The batch has not been moved to the device.
     `translate(tensors) -> tensors` gives published weights this model's names, so that training can start from such a file.
+
+    Where the model writes its answer step by step, `force(examples, predictions) -> examples` gives examples that hold what is to be
+    written: of these the model says in one pass, with a gradient, how likely that is. Explanations are of such examples, and a
+    prediction that is forced scores as it did when it was written. `prediction(value)` makes a prediction of what the data set or
+    another program gives as a plain value; `train_batch` forces the targets, and it is its batches that `loss` and `amounts` are of.
     """
 
     model: nn.Module  # model(batch) -> Output

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pellucid.data import loader
+from pellucid.data.read import require
 from pellucid.errors import BadUsage
 from pellucid.explain import probe as probes
 from pellucid.explain.attribution import Attribution, Statistics, baseline
@@ -24,6 +25,7 @@ from pellucid.task import Batch, Example, Output, Task
 PIXELS = "pixel_present"  # the entry of a batch that says which pixels are a picture's and not padding
 OWN = "against the example's own mean, no training set being at hand"
 EACH = "each"  # the answer that asks about every predicted label, and the entry of an example that says which
+POSED = {EACH, "said"}  # entries of examples that have been posed
 Gold = Callable[[Sequence[Example]], Tensor]
 
 
@@ -34,7 +36,8 @@ class Question:
     Args:
         methods: names, from `pellucid list methods`, or `./mine.py:function`.
         site: where units are read and replaced.
-        answer: what to explain, `predicted`, `gold`, a label, or `each` label (of a detection each box) that is predicted of an example.
+        answer: what to explain, `predicted`, `gold`, a label, or `each` label (of a detection each box, of a parse each word) that is
+            predicted of an example.
         checks: names, from `pellucid list checks`; None takes the cheap ones.
         options: settings of methods, `{"iba.beta": "0.1"}`.
         flow: sites at which the first method draws a map as well, from below to above.
@@ -93,32 +96,48 @@ def explain(task: Task, examples: Sequence[Example], question: Question, known: 
 def posed(task: Task, examples: Sequence[Example], question: Question) -> list[Example]:
     """The examples; where each label is asked about, one for each that is predicted, which it holds as `each`.
 
-    Of an example without any the task's own answer is explained.
+    Of an example without any the task's own answer is explained. Of a model that writes step by step, examples hold what was written,
+    or, where the gold answer is asked about, what is right.
 
     Raises:
         BadUsage: predictions are not labels.
     """
-    if question.answer != EACH or any(EACH in e for e in examples):
+    if (question.answer != EACH and not hasattr(task, "force")) or any(POSED & e.keys() for e in examples):
         return list(examples)
     found: list[Example] = []
-    device = next(task.model.parameters()).device
     for first in range(0, len(examples), question.batch_size):
         some = examples[first : first + question.batch_size]
-        batch = loader.move(task.collate(some), device)
-        with torch.no_grad(), probes.still(task.model):
-            predictions = task.predict(task.model(batch), batch)
-        found += [{**e, EACH: label} for e, p in zip(some, predictions, strict=True) for label in (_labels(p) or (None,))]
+        predictions = _predictions(task, some)
+        if hasattr(task, "force"):
+            some = task.force(some, _right(task, some) if question.answer == "gold" else predictions)
+        if question.answer == EACH:
+            found += [{**e, EACH: label} for e, p in zip(some, predictions, strict=True) for label in (_labels(p) or (None,))]
+        else:
+            found += some
     return found
 
 
+def _predictions(task: Task, examples: Sequence[Example]) -> list[Any]:
+    batch = loader.move(task.collate(examples), next(task.model.parameters()).device)
+    with torch.no_grad(), probes.still(task.model):
+        return task.predict(task.model(batch), batch)
+
+
+def _right(task: Any, examples: Sequence[Example]) -> list[Any]:
+    require(examples, ("label",), "explaining the gold answer")
+    return [task.prediction(e["label"]) for e in examples]
+
+
 def _said(prediction: Any) -> Any:
-    """What a prediction says: its `answers`, where it holds such as LABEL@QUERY, else its `labels`, else itself."""
-    return prediction.get("answers", prediction.get("labels", prediction)) if isinstance(prediction, Mapping) else prediction
+    """What a prediction says: its `text`, or its `labels`, else itself."""
+    if not isinstance(prediction, Mapping):
+        return prediction
+    return prediction.get("text", prediction.get("answers", prediction.get("labels", prediction)))
 
 
 def _labels(prediction: Any) -> list[str]:
-    """The labels, or answers, predicted of one example, the strongest first."""
-    named = _said(prediction)
+    """The labels, or answers such as LABEL@QUERY and WORD@PLACE, predicted of one example, the strongest or the first first."""
+    named = prediction.get("answers", _said(prediction)) if isinstance(prediction, Mapping) else prediction
     labels = [named] if isinstance(named, str) else named
     if not isinstance(labels, (list, tuple)) or not all(isinstance(label, str) for label in labels):
         raise BadUsage(f"answer each: this task predicts {type(prediction).__name__}, not labels; explain what is predicted")
