@@ -117,7 +117,7 @@ class Run:
     def _training_features(self, site: str) -> Evaluation:
         """Up to 2,000 training examples, from which distances are measured."""
         some = replace(self.recipe.train, limit=_least(self.recipe.train.limit, 2000))
-        return self.measure(self.prepared(some), site)
+        return self.measure(explaining.told(self.task, self.prepared(some)), site)
 
     def _unlabelled(self, data: Data) -> list[Example]:
         rows = [{k: v for k, v in row.items() if k not in ("label", "labels")} for row in read(data)]
@@ -184,7 +184,7 @@ class Run:
         return explaining.training_statistics(self.task, lambda: self._training_rows(num), site, self.recipe.loop.eval_batch_size)
 
     def _training_rows(self, num: int) -> list[Example]:
-        return self.prepared(replace(self.recipe.train, limit=_least(self.recipe.train.limit, num)))
+        return explaining.told(self.task, self.prepared(replace(self.recipe.train, limit=_least(self.recipe.train.limit, num))))
 
     def readout(self, site: str) -> Method:
         """The readout bottleneck of a site, trained on 500 training examples the first time and kept in the folder."""
