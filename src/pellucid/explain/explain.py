@@ -26,6 +26,7 @@ PIXELS = "pixel_present"  # the entry of a batch that says which pixels are a pi
 OWN = "against the example's own mean, no training set being at hand"
 EACH = "each"  # the answer that asks about every predicted label, and the entry of an example that says which
 POSED = {EACH, "said"}  # entries of examples that have been posed
+WRITTEN = "model_wrote"  # the entry that says what the model itself wrote, whatever it is told to write
 Gold = Callable[[Sequence[Example]], Tensor]
 
 
@@ -96,8 +97,8 @@ def explain(task: Task, examples: Sequence[Example], question: Question, known: 
 def posed(task: Task, examples: Sequence[Example], question: Question) -> list[Example]:
     """The examples; where each label is asked about, one for each that is predicted, which it holds as `each`.
 
-    Of an example without any the task's own answer is explained. Of a model that writes step by step, examples hold what was written,
-    or, where the gold answer is asked about, what is right.
+    Of an example without any the task's own answer is explained. Of a model that writes step by step, examples hold what was written
+    as what is to be written, or, where the gold answer is asked about, what is right.
 
     Raises:
         BadUsage: predictions are not labels.
@@ -109,7 +110,8 @@ def posed(task: Task, examples: Sequence[Example], question: Question) -> list[E
         some = examples[first : first + question.batch_size]
         predictions = _predictions(task, some)
         if hasattr(task, "force"):
-            some = task.force(some, _right(task, some) if question.answer == "gold" else predictions)
+            forced = task.force(some, _right(task, some) if question.answer == "gold" else predictions)
+            some = [{**e, WRITTEN: _said(p)} for e, p in zip(forced, predictions, strict=True)]
         if question.answer == EACH:
             found += [{**e, EACH: label} for e, p in zip(some, predictions, strict=True) for label in (_labels(p) or (None,))]
         else:
@@ -243,7 +245,7 @@ def _heads(
         {
             "set": e.get("set", "input"),
             "id": e.get("id"),
-            "prediction": _said(p),
+            "prediction": e.get(WRITTEN, _said(p)),
             "label": e.get("label", e.get("labels")),
             "answer": t,
             "score": s,
@@ -271,7 +273,7 @@ def _first(prediction: Any) -> Any:
     """The statement that a task's own answer names: its prediction, of several labels the first."""
     several = _said(prediction)
     if not isinstance(several, (list, tuple)):
-        return prediction
+        return several
     return several[0] if several else None
 
 

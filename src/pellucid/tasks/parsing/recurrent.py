@@ -12,6 +12,15 @@ from pellucid.errors import BadUsage
 State = dict[str, Tensor]
 
 
+class Reader(nn.LSTM):
+    """Reads both ways, of each row its real tokens alone, which come first."""
+
+    def forward(self, x: Float[Tensor, "b n d"], lengths: Int[Tensor, " b"]) -> Float[Tensor, "b n d"]:  # type: ignore[override]
+        """What was read, 0 at padding."""
+        packed = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
+        return pad_packed_sequence(super().forward(packed)[0], batch_first=True, total_length=x.shape[1])[0]
+
+
 class Recurrent(nn.Module):
     """An LSTM that reads both ways, an LSTM that writes, and attention from what is written to what was read.
 
@@ -34,7 +43,7 @@ class Recurrent(nn.Module):
         self.layers, self.start_id, self.end_id, self.pad_id = layers, start_id, end_id, pad_id
         between = dropout if layers > 1 else 0.0
         self.source_embedding, self.target_embedding = nn.Embedding(num_source, width), nn.Embedding(num_target, width)
-        self.reader = nn.LSTM(width, width // 2, layers, batch_first=True, dropout=between, bidirectional=True)
+        self.reader = Reader(width, width // 2, layers, batch_first=True, dropout=between, bidirectional=True)
         self.memory = nn.Identity()  # a place that can be read and replaced
         self.first = nn.Linear(width, 2 * layers * width)
         self.writer = nn.LSTM(width, width, layers, batch_first=True, dropout=between)
@@ -45,10 +54,7 @@ class Recurrent(nn.Module):
 
     def encode(self, tokens: Int[Tensor, "b n"], present: Bool[Tensor, "b n"]) -> State:
         """What was read, and the writer's state before its first token; real tokens come first in a row."""
-        x = self.dropout(self.source_embedding(tokens))
-        lengths = present.sum(1).clamp_min(1).cpu()
-        packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
-        read, _ = pad_packed_sequence(self.reader(packed)[0], batch_first=True, total_length=x.shape[1])
+        read = self.reader(self.dropout(self.source_embedding(tokens)), present.sum(1).clamp_min(1))
         memory = self.dropout(self.memory(read))
         real = rearrange(present, "b n -> b n 1")
         memory = memory.where(real, 0.0)
