@@ -1,13 +1,14 @@
 """The leak check finds what was planted, and nothing that is not there."""
 
 import json
+import time
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pellucid.data.leaks import _key, _shingles, leaks
+from pellucid.data.leaks import _key, _shingles, counts, leaks
 
 WORDS = [
     f"{a}{b}{c}" for a in ("ka", "lo", "mi", "ru", "se") for b in ("ban", "den", "fis", "gor", "tul") for c in ("a", "esh", "on", "ip")
@@ -115,3 +116,71 @@ def test_empty_sets_leak_nothing(num):
     found = leaks(rows(["some text"] * num, "s"), {"none": [], "one": rows(["other words altogether"], "t")})
     assert found["sets"]["none"] == {"n": 0, "exact": 0, "near": 0, "examples": []}
     assert found["sets"]["one"]["near"] == 0
+
+
+def labelled(pairs: list[tuple[str, object]], prefix: str) -> list[dict]:
+    return [{"id": f"{prefix}:{i}", "text": text, "label": label} for i, (text, label) in enumerate(pairs, 1)]
+
+
+def test_a_repeated_pair_leaks_and_a_text_with_another_label_contradicts():
+    train = labelled([("jump left", "I_TURN_LEFT I_JUMP"), ("walk", "I_WALK"), ("Walk.", "I_RUN"), ("look", "I_LOOK")], "s")
+    test = labelled([("look", "I_look"), ("run", "I_RUN"), ("walk", "I_RUN"), ("Jump, left", "I_TURN_LEFT I_JUMP")], "t")
+    found = leaks(train, {"t": test})["sets"]["t"]
+    assert {key: found[key] for key in ("exact", "same_label", "other_label", "near", "near_same_label")} == {
+        "exact": 3,
+        "same_label": 2,
+        "other_label": 1,
+        "near": 0,
+        "near_same_label": 0,
+    }
+    assert found["examples"] == [  # the leaked ones first, and of "walk" the training row whose label is the test row's
+        {"test_id": "t:3", "train_id": "s:3", "kind": "exact", "label": "same"},
+        {"test_id": "t:4", "train_id": "s:1", "kind": "exact", "label": "same"},
+        {"test_id": "t:1", "train_id": "s:4", "kind": "exact", "label": "other"},
+    ]
+    assert counts(found) == ("3 (2 same label, 1 other)", "0")
+
+
+def test_a_near_row_has_the_same_label_if_any_training_row_near_it_has():
+    [text, other] = texts(2, 5, 30)
+    changed = [" ".join([f"word{i}", *text.split()[1:]]) for i in range(4)]
+    train = labelled([(changed[0], "a"), (changed[1], "b"), (other, "c")], "s")
+    test = labelled([(changed[2], "b"), (changed[3], "c")], "t")
+    found = leaks(train, {"t": test})["sets"]["t"]
+    assert (found["exact"], found["near"], found["near_same_label"]) == (0, 2, 1)
+    assert found["examples"] == [
+        {"test_id": "t:1", "train_id": "s:2", "kind": "near", "label": "same"},
+        {"test_id": "t:2", "train_id": "s:1", "kind": "near", "label": "other"},
+    ]
+    assert counts(found) == ("0", "2 (1 same label)")
+
+
+@pytest.mark.parametrize("label", [None, ["a", "b"]])
+def test_labels_are_counted_only_where_every_row_has_one(label):
+    whole, part = labelled([("one two", 1), ("three four", 2)], "s"), labelled([("one two", 1), ("three four", label)], "t")
+    for train, test in ((whole, part), (part, whole)):
+        found = leaks(train, {"t": test})["sets"]["t"]
+        assert (found["exact"], "same_label" in found, "label" in found["examples"][0]) == (2, False, False)
+    assert leaks(whole, {"t": whole})["sets"]["t"]["same_label"] == 2
+    pictures = [{"id": "p", "image": b"the same bytes", "label": "cat"}]
+    assert "same_label" not in leaks(pictures, {"t": pictures})["sets"]["t"]
+    assert counts({"exact": 2000, "near": 1}) == ("2,000", "1")
+
+
+def commands() -> list[str]:
+    """SCAN's: all of one verb phrase, and pairs of them, by its grammar."""
+    turns = [f"turn {way}{side}" for way in ("", "opposite ", "around ") for side in ("left", "right")]
+    moves = [f"{verb}{way}" for verb in ("walk", "look", "run", "jump") for way in ("", *(turn.removeprefix("turn") for turn in turns))]
+    single = [f"{phrase}{times}" for phrase in turns + moves for times in ("", " twice", " thrice")]
+    return single + [f"{a} {link} {b}" for a in single for link in ("and", "after") for b in single]
+
+
+def test_thousands_of_commands_that_are_nearly_all_alike_are_compared_in_little_time():
+    everything = commands()
+    assert len(everything) == len(set(everything)) == 20_910
+    mixed = [everything[i] for i in np.random.default_rng(6).permutation(len(everything))]
+    rows = labelled([(text, text.replace("opposite", "around")) for text in mixed], "c")
+    started = time.process_time()
+    found = leaks(rows[2000:], {"t": rows[:2000]})["sets"]["t"]
+    assert time.process_time() - started < 10
+    assert found["exact"] == 0 and found["near"] > 1_800 and 0 < found["near_same_label"] < found["near"]

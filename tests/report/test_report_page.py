@@ -102,6 +102,17 @@ def test_the_numbers_of_every_file_are_on_the_page(run):
     assert [number for numbers in shown.values() for number in numbers if number not in text] == []
 
 
+def test_repeats_with_their_labels_are_told_as_leaks_or_as_contradictions(run):
+    plain = said(page.write(run).read_text()).rpartition("Data checks")[2].partition("Repeated rows")[0]
+    assert "movies leaks" in plain and "label" not in plain
+    change(run, "leaks", lambda v: v["sets"]["movies"].update(same_label=0, other_label=2, near_same_label=0))
+    change(run, "leaks", lambda v: v["sets"]["movies"]["examples"][0].update(label="other"))
+    text = said(page.write(run).read_text())
+    assert "movies contradicted" in text and "movies leaks" not in text
+    assert "2 (0 same label, 2 other) 5 (0 same label)" in text and "exact, other label" in text
+    assert "is a contradiction in the data" in text
+
+
 @pytest.mark.parametrize("name", SECTION_OF)
 def test_a_missing_result_leaves_its_section_out(run, name):
     (run / "results" / f"{name}.json").unlink()

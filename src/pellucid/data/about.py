@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pellucid.data.copies import keys
-from pellucid.data.leaks import leaks
+from pellucid.data.leaks import counts, leaks
 from pellucid.data.read import Rows, read
 from pellucid.recipe import Data
 
@@ -31,7 +31,7 @@ def about(data: Data, against: Sequence[Data] = ()) -> dict[str, Any]:
     others = {other.source: read(other) for other in against}
     if others:
         shared = leaks(rows, others)
-        found |= {f"in {name}": f"{row['exact']} exact, {row['near']} near" for name, row in shared["sets"].items()}
+        found |= {f"in {name}": "{} exact, {} near".format(*counts(row)) for name, row in shared["sets"].items()}
     for name, other in others.items():
         strange = sorted(set(_labels(other)) - set(labels))
         if labels and strange:

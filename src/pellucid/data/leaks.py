@@ -2,8 +2,8 @@
 
 import itertools
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int32, Int64
@@ -28,37 +28,99 @@ def leaks(
     similarity of at least `threshold` with some training row. Candidates come from MinHash bands, so that a row close to
     the threshold may in rare cases be missed, but each that is counted has been compared in full.
 
-    Of pictures, exact means the same bytes; near ones are not searched for, and none are counted.
+    Where all rows have a `label`, of the exact ones `same_label` says how many have the label of such a training row, letter for
+    letter, and `other_label` how many have it of none, which contradict the training set; of the near ones `near_same_label` says
+    how many have the label of a training row near them. The examples then tell it too, those of the same label first.
+
+    Of pictures, exact means the same bytes; near ones are not searched for, and none are counted, nor labels compared.
     """
     if train and "image" in train[0] and not any(field in train[0] for field in fields):
-        same = {name: {t: (s, "exact") for t, s in pairs.items()} for name, pairs in copies(train, tests).items()}
-        return {"train": len(train), "sets": {name: _told(same[name], train, tests[name]) for name in tests}}
-    known: dict[str, int] = {}
-    for row, example in enumerate(train):
-        known.setdefault(_key(example, fields), row)
-    known.pop("", None)
-    index = _Index(list(known), threshold)
-    rows = list(known.values())
-    sets = {}
-    for name, examples in tests.items():
-        found = _one_set([_key(example, fields) for example in examples], known, index, rows)
-        sets[name] = _told(found, train, examples)
+        same = {name: {t: _Found(s, "exact") for t, s in pairs.items()} for name, pairs in copies(train, tests).items()}
+        return {"train": len(train), "sets": {name: _told(same[name], train, tests[name], False) for name in tests}}
+    known = _Known(train, fields, threshold)
+    sets = {name: _told(known.find(rows), train, rows, bool(known.labels and labels_of(rows))) for name, rows in tests.items()}
     return {"train": len(train), "sets": sets}
 
 
-def _told(found: Mapping[int, tuple[int, str]], train: Examples, examples: Examples) -> dict[str, Any]:
-    """One set of results/leaks.json, of test row -> training row and kind."""
-    pairs = [{"test_id": examples[t]["id"], "train_id": train[s]["id"], "kind": kind} for t, (s, kind) in sorted(found.items())]
-    counts = {kind: sum(pair["kind"] == kind for pair in pairs) for kind in ("exact", "near")}
-    return {"n": len(examples), **counts, "examples": pairs[:5]}
+def counts(found: Mapping[str, Any]) -> tuple[str, str]:
+    """The exact and the near rows of a set in words, with what is known of their labels."""
+    exact, near = f"{found['exact']:,}", f"{found['near']:,}"
+    if "same_label" in found and found["exact"]:
+        exact += f" ({found['same_label']:,} same label, {found['exact'] - found['same_label']:,} other)"
+    if "near_same_label" in found and found["near"]:
+        near += f" ({found['near_same_label']:,} same label)"
+    return exact, near
 
 
-def _one_set(keys: list[str], known: dict[str, int], index: "_Index", rows: list[int]) -> dict[int, tuple[int, str]]:
-    """Test row -> training row and kind."""
-    exact = {t: (known[key], "exact") for t, key in enumerate(keys) if key in known}
-    rest = [t for t, key in enumerate(keys) if key and t not in exact]
-    near = index.near([keys[t] for t in rest])
-    return exact | {rest[t]: (rows[s], "near") for t, s in near.items()}
+class _Found(NamedTuple):
+    """What a test row repeats: the training row, exact or near, and whether the label is the same, None where there are none."""
+
+    row: int
+    kind: str
+    same: bool | None = None
+
+
+def _told(found: Mapping[int, _Found], train: Examples, examples: Examples, labelled: bool) -> dict[str, Any]:
+    """One set of results/leaks.json."""
+    order = sorted(found, key=lambda t: (not found[t].same, t))
+    told: dict[str, Any] = {"n": len(examples), **{kind: sum(f.kind == kind for f in found.values()) for kind in ("exact", "near")}}
+    if labelled:
+        same = {kind: sum(bool(f.same) for f in found.values() if f.kind == kind) for kind in ("exact", "near")}
+        told |= {"same_label": same["exact"], "other_label": told["exact"] - same["exact"], "near_same_label": same["near"]}
+    return {**told, "examples": [_pair(examples[t], train[found[t].row], found[t]) for t in order[:5]]}
+
+
+def _pair(test: Mapping[str, Any], train: Mapping[str, Any], found: _Found) -> dict[str, Any]:
+    label = {} if found.same is None else {"label": "same" if found.same else "other"}
+    return {"test_id": test["id"], "train_id": train["id"], "kind": found.kind, **label}
+
+
+class _Known:
+    """The training texts, each once with each of its labels."""
+
+    def __init__(self, train: Examples, fields: Sequence[str], threshold: float):
+        self.fields = fields
+        self.labels = labels_of(train)
+        pairs: dict[tuple[str, Any], int] = {}
+        for row, example in enumerate(train):
+            if key := _key(example, fields):
+                pairs.setdefault((key, self.labels[row] if self.labels else None), row)
+        self.pairs, self.rows = pairs, list(pairs.values())
+        self.first: dict[str, int] = {}
+        for (key, _), row in pairs.items():
+            self.first.setdefault(key, row)
+        self.index = _Index([key for key, _ in pairs], threshold)
+
+    def find(self, examples: Examples) -> dict[int, _Found]:
+        """Test row -> what it repeats."""
+        keys = [_key(example, self.fields) for example in examples]
+        labels = labels_of(examples) if self.labels else []
+        exact = {t: self._exact(key, labels[t] if labels else None) for t, key in enumerate(keys) if key in self.first}
+        rest = [t for t, key in enumerate(keys) if key and t not in exact]
+        near = self._near([keys[t] for t in rest], [labels[t] for t in rest] if labels else [])
+        return exact | {rest[i]: found for i, found in near.items()}
+
+    def _exact(self, key: str, label: Any) -> _Found:
+        row = self.pairs.get((key, label))
+        return _Found(self.first[key] if row is None else row, "exact", None if label is None else row is not None)
+
+    def _near(self, keys: list[str], labels: list[Any]) -> dict[int, _Found]:
+        near = self.index.near(keys)
+        if not labels:
+            return {t: _Found(self.rows[s], "near") for t, s in near.items()}
+        numbers = {label: number for number, label in enumerate(dict.fromkeys([label for _, label in self.pairs] + labels))}
+        theirs, ours = np.array([numbers[label] for _, label in self.pairs]), np.array([numbers[label] for label in labels])
+        others = [t for t, s in near.items() if ours[t] != theirs[s]]  # another training row near them may have their label
+        asked = ours[others]
+        better = self.index.near([keys[t] for t in others], lambda t, s: asked[t] == theirs[s])
+        near |= {others[i]: s for i, s in better.items()}
+        return {t: _Found(self.rows[s], "near", bool(ours[t] == theirs[s])) for t, s in near.items()}
+
+
+def labels_of(examples: Examples) -> list[Any]:
+    """The label of each row; none unless every row has one that is a text or a number."""
+    labels = [example.get("label") for example in examples]
+    return labels if all(isinstance(label, (str, int, float)) for label in labels) else []
 
 
 def _key(example: Mapping[str, Any], fields: Sequence[str]) -> str:
@@ -86,8 +148,12 @@ class _Index:
         self.sizes = np.diff(starts)
         self.bands = [_sorted(band) for band in _bands(codes, starts)]
 
-    def near(self, texts: list[str]) -> dict[int, int]:
-        """Text -> a training text near it, the earliest of those that the first band to find any holds."""
+    def near(self, texts: list[str], wanted: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None) -> dict[int, int]:
+        """Text -> a training text near it, the earliest of those that the first band to find any holds.
+
+        Args:
+            wanted: which pairs of text and training text count; all unless told.
+        """
         if not texts or not len(self.sizes):
             return {}
         codes, starts = _shingles(texts)
@@ -98,6 +164,9 @@ class _Index:
             low, high = np.searchsorted(values, mine[rows], "left"), np.searchsorted(values, mine[rows], "right")
             for part in _parts(high - low):
                 test, train = _pairs(rows[part], low[part], high[part], owners)
+                if wanted:
+                    keep = wanted(test, train)
+                    test, train = test[keep], train[keep]
                 hit = self._alike(sets, sizes, test, train)
                 # the least training row wins whatever the order: -1 stands for none yet
                 np.minimum.at(found.view(np.uint64), test[hit], train[hit].astype(np.uint64))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pellucid.data.leaks import counts
 from pellucid.report import chart, number, records
 from pellucid.report.read import Run
 
@@ -143,13 +144,19 @@ def _roc(name: str, methods: dict[str, records.Detector], best: str, index: int)
 
 @dataclass(frozen=True)
 class DataRow:
-    """One set of section 7; empty where a file says nothing of it."""
+    """One set of section 7; empty where a file says nothing of it.
+
+    Args:
+        leaked: rows that the training set answers: where labels are known, those of the same label.
+        contradicted: texts that have another label in the training set.
+    """
 
     name: str
     n: str
     exact: str
     near: str
     leaked: bool
+    contradicted: bool
     truncated: str
 
 
@@ -161,6 +168,7 @@ class DataView:
     rows: tuple[DataRow, ...]
     examples: tuple[tuple[str, records.LeakedRow], ...]
     has_leaks: bool
+    has_labels: bool
     has_truncated: bool
     clean: bool
 
@@ -175,12 +183,14 @@ def data(run: Run) -> DataView | None:
     rows = tuple(_data_row(name, leaks.get(name), truncated.get(name)) for name in names)
     examples = tuple((name, row) for name, found in leaks.items() for row in found.get("examples", []))
     train = number.count(run.leaks["train"]) if run.leaks else ""
-    return DataView(train, rows, examples, bool(leaks), bool(truncated), not any(row.leaked for row in rows))
+    labels = any("same_label" in found for found in leaks.values())
+    clean = not any(found["exact"] or found["near"] for found in leaks.values())
+    return DataView(train, rows, examples, bool(leaks), labels, bool(truncated), clean)
 
 
 def _data_row(name: str, found: records.Leaked | None, truncated: float | None) -> DataRow:
     share = "" if truncated is None else number.percent(truncated)
     if found is None:
-        return DataRow(name, "", "", "", False, share)
-    exact, near = number.count(found["exact"]), number.count(found["near"])
-    return DataRow(name, number.count(found["n"]), exact, near, found["exact"] + found["near"] > 0, share)
+        return DataRow(name, "", "", "", False, False, share)
+    answered = found.get("same_label", found["exact"]) + found.get("near_same_label", found["near"])
+    return DataRow(name, number.count(found["n"]), *counts(found), answered > 0, found.get("other_label", 0) > 0, share)

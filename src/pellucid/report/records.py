@@ -162,19 +162,23 @@ class Objects(TypedDict):
 
 
 class LeakedRow(TypedDict):
-    """A test row and the training row that it repeats."""
+    """A test row and the training row that it repeats; `label` says whether theirs is the "same" or an "other"."""
 
     test_id: str
     train_id: str
     kind: str
+    label: NotRequired[str]
 
 
 class Leaked(TypedDict):
-    """One set of results/leaks.json."""
+    """One set of results/leaks.json; where rows have labels, of how many of the exact and near ones they are the same."""
 
     n: int
     exact: int
     near: int
+    same_label: NotRequired[int]
+    other_label: NotRequired[int]
+    near_same_label: NotRequired[int]
     examples: NotRequired[list[LeakedRow]]
 
 
