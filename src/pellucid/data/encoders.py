@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pellucid.coerce import nearest
-from pellucid.data import archive, packages
+from pellucid.data import archive, packages, quantised
 from pellucid.errors import BadData, BadUsage
 
 ENCODERS = {
@@ -112,29 +112,7 @@ def _from_safetensors(raw: bytes) -> dict[str, np.ndarray]:
 
 
 def _from_onnx(raw: bytes) -> dict[str, np.ndarray]:
-    """Float weights of a dynamically quantised BERT: (q - zero point) * scale, dense weights turned to output x input."""
-    try:
-        import onnx
-        from onnx import numpy_helper
-    except ImportError:
-        raise BadData("bge-small is converted from ONNX, which needs the package onnx: pip install 'pellucid[onnx]'") from None
-    graph = onnx.load_from_string(raw).graph
-    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    arrays = {name: array for name, array in stored.items() if not re.search("_(scale|zero_point|quantized)$", name)}
-    for name in [n.removesuffix("_quantized") for n in stored if n.startswith("embeddings.") and n.endswith("_quantized")]:
-        arrays[name] = _dequantised(stored, name)
-    for node in graph.node:
-        if node.op_type == "MatMulInteger" and node.input[1] in stored:
-            # /encoder/layer.0/output/dense/MatMul_quant multiplies by the weight of encoder.layer.0.output.dense
-            name = node.name.strip("/").removesuffix("/MatMul_quant").replace("/", ".") + ".weight"
-            arrays[name] = np.ascontiguousarray(_dequantised(stored, node.input[1].removesuffix("_quantized")).T)
-    return arrays
-
-
-def _dequantised(stored: dict[str, np.ndarray], name: str) -> np.ndarray:
-    """Scales of one number count for the whole tensor, scales of several for its columns."""
-    quantised, zero_point = stored[f"{name}_quantized"], stored[f"{name}_zero_point"]
-    return ((quantised.astype(np.int32) - zero_point.astype(np.int32)) * stored[f"{name}_scale"]).astype(np.float32)
+    return dict(quantised.onnx_weights(raw, "bge-small"))
 
 
 def _write(
