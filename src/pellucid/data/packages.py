@@ -96,7 +96,15 @@ MOBILENETV3 = Package(
     "wheel",
     "MIT",
 )
-PACKAGES = (VADER, MINILM, BGE_SMALL, BERT_TINY, LITE0, RESNET18, MOBILENETV2, MOBILENETV3)
+TRACEFORGE = Package(
+    "traceforge-title-model",
+    "0.2.0",
+    "traceforge_title_model-0.2.0-py3-none-any.whl",
+    "41e051205c01f724a0d12ad65a52ca4e90661de3fd959e6ce2efab4919024d31",
+    "wheel",
+    "MIT",
+)
+PACKAGES = (VADER, MINILM, BGE_SMALL, BERT_TINY, TRACEFORGE, LITE0, RESNET18, MOBILENETV2, MOBILENETV3)
 
 
 def cache_folder() -> pathlib.Path:

@@ -29,11 +29,13 @@ def _recipes() -> dict[str, str]:
 def _models() -> dict[str, str]:
     from pellucid.data.encoders import ENCODERS
     from pellucid.data.networks import NETWORKS
+    from pellucid.data.seq2seq import SEQ2SEQ
     from pellucid.tasks.text_classification.settings import BASELINES
 
     return {
         **ENCODERS,
-        "NAME or FOLDER": "any Hugging Face encoder with safetensors weights",
+        **SEQ2SEQ,
+        "NAME or FOLDER": "any Hugging Face encoder, or encoder-decoder, with safetensors weights",
         **BASELINES,
         **NETWORKS,
         "resnet_tiny": "four small residual blocks, for pictures of digits",
