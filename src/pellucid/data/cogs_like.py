@@ -32,8 +32,19 @@ _TRIES = 2000  # for one sentence that is new
 _OUTER = (21726, 2114, 160)  # clauses around the innermost, none to two
 _PLACES = (2085, 1962, 189)  # prepositional phrases in an object, none to two
 _SUBJECT_PLACES = (0, 942, 58)
+_PLACES_BESIDE_IT = (310, 138)  # in an object where the subject has them too
 _OBJECT = {"agent theme": 627, "agent recipient theme": 187, "agent theme recipient": 186}
 _SUBJECT = {"agent theme": 470, "agent recipient theme": 185, "agent theme recipient": 160, "agent xcomp": 108, "agent": 77}
+_UNDER_MANY = {  # frames of the innermost of many clauses, and below of a sentence whose subject has a place
+    **{"theme": 311, "agent": 60, "agent theme": 80, "agent theme recipient": 27, "agent recipient theme": 20, "agent xcomp": 20},
+    **{"was theme": 137, "was theme agent": 86, "was theme recipient": 36, "was theme recipient agent": 21},
+    **{"was recipient theme": 127, "was recipient theme agent": 75},
+}
+_SUBJECT_PLACED = {
+    **{"theme": 84, "agent": 154, "agent theme": 193, "agent theme recipient": 52, "agent recipient theme": 47, "agent xcomp": 78},
+    **{"was theme": 104, "was theme agent": 80, "was theme recipient": 30, "was theme recipient agent": 22},
+    **{"was recipient theme": 122, "was recipient theme agent": 34},
+}
 _THEMES = {"agent theme": (830, 1631, 2605), "theme": (222, 289, 526)}  # names, animate and inanimate nouns; elsewhere inanimate only
 
 log = logging.getLogger("pellucid")
@@ -96,8 +107,8 @@ HELD_OUT = frozenset(use.word for use in TESTED.values())
 def read(place: str, options: Mapping[str, str]) -> Rows:
     """Rows of `train`, `dev`, `test`, one of the 21 kinds, or `gen`, which is the same number of each kind; as `cogs:` gives them.
 
-    No sentence is in two parts, whatever their sizes and seeds: dev and test have tenths of all sentences of training's grammar to
-    themselves. From 2,000 rows on, training has every word, and every verb in every frame, that any part has but for what a kind tests.
+    No sentence is in two of these parts, whatever their sizes and seeds: dev and test have a tenth each of all sentences of training's
+    grammar to themselves. Some are in COGS's own train.tsv (of dev and test one in seven, of the kinds none). From 2,000 rows on, training has every word, and every verb in every frame, that any part has but for what a kind tests.
 
     Args:
         options: `num` rows (4000, 500, 500, 100 and 2100), `seed`, and `depth`, which a kind of recursion has: `depth=20`, or
@@ -319,7 +330,7 @@ class _Draw:
         if kind in TESTED:
             return self.planted(TESTED[kind], self.outer())
         if kind == "cp_recursion":
-            return self.plain(self.weighed(lexicon().sentences), self.outer(depth))
+            return self.plain(self.weighed(_UNDER_MANY), self.outer(depth))
         if kind == "pp_recursion":
             return self.plain(self.weighed(_OBJECT), self.outer(), depth)
         return self._subject_placed()
@@ -340,10 +351,12 @@ class _Draw:
 
     def _subject_placed(self) -> Sentence:
         """A noun with prepositional phrases as subject, and as agent of a passive: as in COGS, both."""
-        plain = self.plain(self.weighed(lexicon().sentences), self.outer())
+        plain = self.plain(self.weighed(_SUBJECT_PLACED), self.outer(), 0)
         phrases = list(plain.phrases)
         for k, role in enumerate(roles_of(plain.frame)):
             if k == 0 or role == "agent":
                 noun = self.filler(plain.frame, role, nouns_only=True)
                 phrases[k] = self.placed(noun, 1 if k else self.index(_SUBJECT_PLACES))
+            elif role == "theme":
+                phrases[k] = self.placed(self.filler(plain.frame, role), self.index(_PLACES_BESIDE_IT))
         return Sentence(plain.outer, plain.frame, plain.verb, tuple(phrases), plain.infinitive)
