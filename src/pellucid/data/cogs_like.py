@@ -108,7 +108,8 @@ def read(place: str, options: Mapping[str, str]) -> Rows:
     """Rows of `train`, `dev`, `test`, one of the 21 kinds, or `gen`, which is the same number of each kind; as `cogs:` gives them.
 
     No sentence is in two of these parts, whatever their sizes and seeds: dev and test have a tenth each of all sentences of training's
-    grammar to themselves. Some are in COGS's own train.tsv (of dev and test one in seven, of the kinds none). From 2,000 rows on, training has every word, and every verb in every frame, that any part has but for what a kind tests.
+    grammar to themselves. Some are in COGS's own train.tsv (of dev and test one in seven, of the kinds none). From 2,000 rows on,
+    training has every word, and every verb in every frame, that any part has, but for what a kind tests.
 
     Args:
         options: `num` rows (4000, 500, 500, 100 and 2100), `seed`, and `depth`, which a kind of recursion has: `depth=20`, or
