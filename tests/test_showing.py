@@ -54,3 +54,7 @@ def test_pictures_are_from_all_over_the_first_set_with_what_was_found_and_what_i
 
 def test_what_finds_no_objects_keeps_none(found):
     assert showing.objects(Measured(), {"home": dataclasses.replace(found, predictions=["cat"] * 20)}) is None
+
+
+def test_a_run_keeps_objects_under_their_name(found):
+    assert showing.shown(Measured(), {"home": found}).keys() == {"objects"}

@@ -58,8 +58,8 @@ class Run:
         if not self.recipe.tests:
             raise BadUsage(f"{self.folder}: the recipe has no test sets; name one with --data")
         found = {name: self.measure(self.prepared(d)) for name, d in self.recipe.tests.items()}
-        if seen := showing.objects(self.task, found):
-            self._keep("objects", seen)
+        for name, seen in showing.shown(self.task, found).items():
+            self._keep(name, seen)
         return self._keep("evaluate", self._told(found))
 
     def measured(self, data: Mapping[str, Data]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a run's page shows of found objects: a few pictures of the first test set with both their boxes, and AP by class."""
+"""What a run's page shows besides numbers; of found objects a few pictures of the first test set with both their boxes, and AP by class."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,11 +9,18 @@ from einops import rearrange
 from pellucid.data.images import open_image
 from pellucid.evaluate import Evaluation
 from pellucid.explain.patches import encoded
+from pellucid.parses import parses
 from pellucid.predicting import above, has_boxes
 from pellucid.task import Example, Task
 
 PICTURES, LARGEST = 8, 400  # from all over the set; pixels of the longer side
 MOST = 40  # objects of a picture, the surest first
+
+
+def shown(task: Task, found: Mapping[str, Evaluation]) -> dict[str, dict[str, Any]]:
+    """What there is to show, by the name of its file in results/."""
+    every = {"objects": objects(task, found), "parses": parses(found)}
+    return {name: seen for name, seen in every.items() if seen}
 
 
 def objects(task: Task, found: Mapping[str, Evaluation]) -> dict[str, Any] | None:

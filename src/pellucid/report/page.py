@@ -6,7 +6,7 @@ from typing import Any
 
 import jinja2
 
-from pellucid.report import confidence, headline, objects, read, records, sections, spoiled, whole, words
+from pellucid.report import confidence, headline, objects, parses, read, records, sections, spoiled, whole, words
 
 
 def write(run: pathlib.Path) -> pathlib.Path:
@@ -33,6 +33,7 @@ def render(run: read.Run, explanations_source: str = "explanations.json") -> str
         spoiled=copies,
         compare=sections.compared(run),
         objects=objects.view(run),
+        parses=parses.view(run),
         reliability=confidence.reliability(run),
         detection=confidence.detection(run),
         data=confidence.data(run),

@@ -28,6 +28,7 @@ class Run:
     explanations: records.Explanations | None
     comparison: records.Comparison | None
     objects: records.Objects | None = None
+    parses: records.Parses | None = None
 
     def higher_is_better(self, metric: str) -> bool:
         """As the measured sets say; true where none has the metric."""
@@ -54,6 +55,7 @@ def read(run: pathlib.Path) -> Run:
         _result(results / "explanations.json", records.Explanations),
         _result(results / "comparison.json", records.Comparison),
         _result(results / "objects.json", records.Objects),
+        _result(results / "parses.json", records.Parses),
     )
 
 

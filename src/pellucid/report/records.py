@@ -161,6 +161,80 @@ class Objects(TypedDict):
     classes: dict[str, dict[str, Number]]
 
 
+class Counted(TypedDict):
+    """How many of n sequences are right, and the 95% interval of the share."""
+
+    n: int
+    right: int
+    low: NotRequired[Number]
+    high: NotRequired[Number]
+
+
+class OfLength(Counted):
+    """Those whose target has from `least` to `most` words."""
+
+    least: int
+    most: int
+
+
+class OfDepth(Counted):
+    """Those of one depth of recursion."""
+
+    depth: int
+
+
+class KindsMean(TypedDict):
+    """The mean share of some categories, each with the same weight."""
+
+    mean: Number
+    kinds: list[str]
+
+
+class Sequences(Counted):
+    """Written sequences by category, length and depth (of each category that has one), and means of groups of categories."""
+
+    categories: dict[str, Counted]
+    groups: dict[str, KindsMean]
+    lengths: list[OfLength]
+    depths: dict[str, list[OfDepth]]
+
+
+class WrongSequence(TypedDict):
+    """A sequence that is not its target, in words; `more` of them followed that are not kept."""
+
+    id: str
+    text: str
+    category: NotRequired[str | None]
+    kind: str
+    target: list[str]
+    made: list[str]
+    more: NotRequired[int]
+    score: NotRequired[Number]
+
+
+class SequenceSet(Sequences):
+    """One set of results/parses.json; `unknown` targets hold pieces that the tokenizer does not know."""
+
+    right_by_ids: NotRequired[int | None]
+    unknown: NotRequired[int]
+    errors: dict[str, int]
+    examples: list[WrongSequence]
+
+
+class TogetherSets(Sequences):
+    """Sets of different categories as one."""
+
+    sets: list[str]
+
+
+class Parses(TypedDict):
+    """results/parses.json: what was written of each set."""
+
+    score_unit: NotRequired[str]
+    sets: dict[str, SequenceSet]
+    together: NotRequired[TogetherSets | None]
+
+
 class LeakedRow(TypedDict):
     """A test row and the training row that it repeats; `label` says whether theirs is the "same" or an "other"."""
 
