@@ -35,8 +35,8 @@ def load_config(name: str, dropout: float | None) -> Any:
         raw, _ = PretrainedConfig.get_config_dict(name)
     except (OSError, ValueError) as error:
         raise BadData(f"model {name!r}: {str(error).splitlines()[0]}") from None
-    if raw.get("tie_word_embeddings") is False:
-        config.tie_word_embeddings = False  # T5's constructor sets it true, whatever the file says
+    # T5's constructor sets it true, whatever the file says, and ties even the word vectors of encoder and decoder where it is false
+    config.untied_output = bool(raw.get("untied_output", raw.get("tie_word_embeddings") is False))
     for key in DROPOUTS if dropout is not None else ():
         if hasattr(config, key):
             setattr(config, key, dropout)
