@@ -214,3 +214,23 @@ def test_a_file_without_recursion_or_with_nothing_else_cannot_be_parted(tmp_path
         cogs.read(written_file(tmp_path, [GOOD]), {"to_depth": "3"})
     with pytest.raises(BadData, match="leaves no row"):
         cogs.read(written_file(tmp_path, [deep(3)]), {"to_depth": "3"})
+
+
+def test_the_types_of_a_group_are_kept_alone(tmp_path):
+    rows = [
+        "A cat slept .\tcat ( x _ 1 ) AND sleep . agent ( x _ 2 , x _ 1 )\tprim_to_subj_common",
+        "Emma slept .\tsleep . agent ( x _ 1 , Emma )\tcp_recursion",
+    ]
+    (tmp_path / "gen.tsv").write_text("\n".join(rows) + "\n")
+    for group, kind in (("lexical", "prim_to_subj_common"), ("structural", "cp_recursion")):
+        [row] = read(Data(f"cogs:{tmp_path}/gen.tsv?kinds={group}"))
+        assert row["category"] == kind
+    (tmp_path / "train.tsv").write_text("Emma slept .\tsleep . agent ( x _ 1 , Emma )\tin_distribution\n")
+    with pytest.raises(BadData, match="no row is of a lexical type"):
+        read(Data(f"cogs:{tmp_path}/train.tsv?kinds=lexical"))
+
+
+def test_a_packed_file_is_found_under_its_plain_name(tmp_path):
+    with gzip.open(tmp_path / "train.tsv.gz", "wt") as file:
+        file.write("Emma slept .\tsleep . agent ( x _ 1 , Emma )\tin_distribution\n")
+    assert read(Data(f"cogs:{tmp_path}/train.tsv"))[0]["text"] == "Emma slept ."

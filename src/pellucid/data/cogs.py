@@ -11,18 +11,19 @@ from pellucid.errors import BadData, BadUsage, UnsafeInput
 
 Rows = list[dict[str, Any]]
 
-OPTIONS: sources.Choices = {"to_depth": (), "part": ("train", "test"), "with": ()}
+GROUPS = {"lexical": cogs_kinds.LEXICAL, "structural": cogs_kinds.STRUCTURAL}
+OPTIONS: sources.Choices = {"to_depth": (), "part": ("train", "test"), "with": (), "kinds": tuple(GROUPS)}
 
 
 def read(place: str, options: Mapping[str, str]) -> Rows:
-    """The rows of a file, plain or gzipped, of sentence, logical form and type; the type may be missing.
+    """The rows of a file, plain or gzipped (then the name may lack its `.gz`), of sentence, logical form and type, which may be missing.
 
     A row has `category` where the file gives a type and, where that is a kind of recursion, its `depth`.
 
     Args:
         options: `to_depth=D` leaves out the recursion up to depth D; with `part=train` the rows are these instead. `with=gen.tsv`, a file
             of the same folder, adds its recursion up to `to_depth`: `train.tsv?with=gen.tsv&to_depth=3` trains where
-            `gen.tsv?to_depth=3` tests.
+            `gen.tsv?to_depth=3` tests. `kinds=lexical` or `structural` keeps the rows of those types.
     Raises:
         BadUsage: an unknown option, a depth that is none, or options that contradict each other.
         BadData: the file is missing, or a row has not 2 or 3 columns, no sentence, no logical form, or a type that COGS has not.
@@ -30,7 +31,15 @@ def read(place: str, options: Mapping[str, str]) -> Rows:
     Source: Kim and Linzen 2020, COGS; `to_depth` gives the recursion splits of Orhan 2021.
     """
     chosen = sources.checked("cogs", options, OPTIONS)
-    path = pathlib.Path(place).expanduser()
+    group = chosen.pop("kinds", "")
+    rows = _chosen(place, pathlib.Path(place).expanduser(), chosen)
+    kept = [row for row in rows if row.get("category") in GROUPS[group]] if group else rows
+    if group and not kept:
+        raise BadData(f"{place}: no row is of a {group} type; the types are in the third column of gen.tsv")
+    return kept
+
+
+def _chosen(place: str, path: pathlib.Path, chosen: Mapping[str, str]) -> Rows:
     if "to_depth" not in chosen:
         for name, value in chosen.items():
             raise BadUsage(f"cogs:{place}: {name}={value} says nothing without the depth that training reaches; add &to_depth=3")
@@ -58,7 +67,9 @@ def generated(place: str, options: Mapping[str, str]) -> Rows:
 
 
 def _rows(path: pathlib.Path) -> Rows:
-    return [_row(line["id"], line["text"]) for line in tables.read("lines", str(path))]
+    packed = path.with_name(f"{path.name}.gz")
+    found = packed if packed.exists() and not path.exists() else path
+    return [_row(line["id"], line["text"]) for line in tables.read("lines", str(found))]
 
 
 def _row(place: str, line: str) -> dict[str, Any]:
