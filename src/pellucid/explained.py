@@ -7,9 +7,12 @@ from collections.abc import Iterator, KeysView
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from jaxtyping import Float
+
 from pellucid import checkpoint
 from pellucid.errors import BadUsage
-from pellucid.report import page, picture, whole
+from pellucid.report import matrix, page, picture, whole
 
 LEAST_HEIGHT, MOST_HEIGHT = 320, 900  # pixels of the frame in a notebook; what is longer scrolls inside
 
@@ -55,6 +58,11 @@ class Explained:
         return list(self.found["examples"])
 
     @property
+    def texts(self) -> list[list[dict[str, Any]]]:
+        """The records, all that was asked about one text together."""
+        return matrix.texts(self.found["examples"])  # type: ignore[return-value]
+
+    @property
     def summary(self) -> dict[str, Any]:
         """Means of the checks over all examples with intervals, and the agreement of methods; empty where there is none."""
         return dict(self.found.get("summary") or {})
@@ -70,14 +78,35 @@ class Explained:
         Raises:
             BadUsage: nothing was explained by that method.
         """
-        if method not in self.methods:
-            raise BadUsage(f"not explained by {method!r}; there are {', '.join(self.methods) or 'no methods'}")
+        self._require(method)
         rows = []
         for example in self.examples:
             relevance = example["methods"].get(method, {}).get("relevance", [])
             pairs = [(w, float(r)) for w, r in zip(example["words"], relevance, strict=False) if r is not None]
             rows.append(sorted(pairs, key=lambda pair: -abs(pair[1]))[:k])
         return rows
+
+    def matrix(self, method: str, example: int | str = 0) -> tuple[list[str], list[str], Float[np.ndarray, "m n"]]:
+        """Words written, words read, and the relevance of each word read to each word written, of a text asked about with `each`.
+
+        Args:
+            example: which text, by place or id.
+        Raises:
+            BadUsage: no such text, or nothing was explained by that method.
+        """
+        self._require(method)
+        texts = self.texts
+        names = [group[0]["id"] for group in texts]
+        place = names.index(example) if example in names else example
+        if not isinstance(place, int) or not -len(texts) <= place < len(texts):
+            raise BadUsage(f"no example {example!r}; there are {len(texts)} texts: {', '.join(map(str, names[:6]))}")
+        group = texts[place]
+        rows = [[float("nan") if r is None else r for r in row["methods"][method]["relevance"]] for row in group]
+        return [matrix.answer_of(str(row.get("answer")))[1] for row in group], list(group[0]["words"]), np.asarray(rows, float)
+
+    def _require(self, method: str) -> None:
+        if method not in self.methods:
+            raise BadUsage(f"not explained by {method!r}; there are {', '.join(self.methods) or 'no methods'}")
 
     def to_dict(self) -> dict[str, Any]:
         """The plain dict."""

@@ -19,6 +19,7 @@ from pellucid.task import Example, Task
 
 TOGETHER = 32  # training examples in one pass, where the run measures as many at once
 SHOWN = 100  # examples in explanations.json, which the page holds; the lines hold all
+RECORDS = 600  # where each is asked about many times, about so many records
 Watch = Callable[[int, int], None]  # examples done, of all
 
 log = logging.getLogger("pellucid")
@@ -123,7 +124,7 @@ def shown_places(rows: Sequence[Mapping[str, Any]]) -> list[int]:
     """Places of as many examples as a page bears, from all over the set; what was asked of one example stays together."""
     who = [(row.get("set", "input"), row.get("id")) for row in rows]
     begins = [not i or one != who[i - 1] or one[1] is None for i, one in enumerate(who)]
-    every = -(-sum(begins) // SHOWN) or 1
+    every = max(-(-sum(begins) // SHOWN), -(-len(rows) // RECORDS), 1)
     return [i for i, group in enumerate(itertools.accumulate(begins)) if (group - 1) % every == 0]
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 
 WIDEST = 4  # metrics side by side
@@ -110,6 +111,19 @@ def explanation(console: Console, record: Mapping[str, Any], unit: str) -> None:
         console.print("   ", render.legend(record["words"], next(iter(record["methods"].values()))["relevance"]))
     if "flow" in record:
         console.print(render.flow(record["words"], record["flow"], console.width))
+
+
+def matrices(console: Console, records: Sequence[Mapping[str, Any]]) -> None:
+    """All that was asked of one text: a line about it, then for each method the answers below each other over the words."""
+    from pellucid.explain import render
+
+    first = records[0]
+    labelled = f", labelled {_named(first['label'])}" if first["label"] is not None else ""
+    console.print(f"{first['set']} {first['id']}: {_named(first['prediction'])}{labelled}", highlight=False, style="bold", markup=False)
+    for name in first["methods"]:
+        rows = [(record["answer"], record["methods"][name]["relevance"]) for record in records]
+        console.print(f"  {name}", highlight=False)
+        console.print(Padding(render.matrix(rows, first["words"], console.width - 4), (0, 0, 0, 4)))
 
 
 def _named(value: Any) -> str:

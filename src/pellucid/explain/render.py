@@ -66,6 +66,32 @@ def flow(words: Sequence[str], found: Mapping[str, Any], width: int = 80) -> Tex
     return Text("\n").join(lines)
 
 
+def matrix(rows: Sequence[tuple[str, Sequence[float | None]]], words: Sequence[str], width: int = 80) -> Text:
+    """Answers down, words across: the strongest word of a row is full, and named at its end.
+
+    Args:
+        rows: each answer with the relevance of every word.
+        width: cells of a line; more words go on below.
+    """
+    label = min(max((cell_len(name) for name, _ in rows), default=0), 24)
+    texts, tops = [_short(word) for word in words], [_strongest(words, values) for _, values in rows]
+    lines = []
+    bands = _bands([cell_len(text) for text in texts], width - label - 2 - max((cell_len(top) for top in tops), default=0))
+    for columns in bands:
+        lines.append(Text(" ".join([" " * label, *(texts[i] for i in columns)])))
+        for (name, values), top in zip(rows, tops, strict=True):
+            peak = max((abs(v) for v in values if v is not None and math.isfinite(v)), default=0.0)
+            tiles = [_tile(values[i], peak, cell_len(texts[i])) for i in columns]
+            end = Text(top, "dim") if columns is bands[-1] else Text()
+            lines.append(Text(" ").join([Text(set_cell_size(name, label)), *tiles, end]))
+    return Text("\n").join(lines)
+
+
+def _strongest(words: Sequence[str], values: Sequence[float | None]) -> str:
+    known = [(word, v) for word, v in zip(words, values, strict=True) if v is not None and math.isfinite(v) and v]
+    return " {} {:+.3g}".format(*max(known, key=lambda pair: abs(pair[1]))) if known else ""
+
+
 def _round(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 

@@ -13,11 +13,12 @@ TOP = 3
 
 @dataclass(frozen=True)
 class Tile:
-    """A word in a row: `sign` is pos, neg or empty, `alpha` the opacity of its colour."""
+    """A word in a row: `sign` is pos, neg or empty, `alpha` the opacity of its colour; `best` is ringed."""
 
     sign: str
     alpha: float
     title: str
+    best: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Heat:
         spoken: what a reader who cannot see the picture should know.
         largest: the number of the fullest colour, written; empty where each row has its own.
         signed: some tile is against.
+        above: the words stand above, not below.
     """
 
     title: str
@@ -51,6 +53,7 @@ class Heat:
     largest: str
     signed: bool
     note_name: str = ""
+    above: bool = False
 
 
 def direction(words: Sequence[str]) -> str:
@@ -66,7 +69,8 @@ def _largest(rows: Sequence[Sequence[records.Number]]) -> float:
     return max((abs(v) for row in rows for v in row if v is not None and number.real(v)), default=0.0)
 
 
-def _tiles(name: str, words: Sequence[str], values: Sequence[records.Number], largest: float) -> tuple[Tile, ...]:
+def tiles(name: str, words: Sequence[str], values: Sequence[records.Number], largest: float) -> tuple[Tile, ...]:
+    """A row of tiles, the fullest where a value is as large as `largest`."""
     found = []
     for word, value in zip(words, values, strict=True):
         share = value / largest if value is not None and number.real(value) and largest else 0.0
@@ -94,7 +98,7 @@ def flow(found: records.Flow, words: Sequence[str], where: str) -> Heat | None:
     if not sites:
         return None
     largest, unit = _largest(rows), found.get("unit", "")
-    bands = [Band(site, _tiles(site, words, row, largest)) for site, row in zip(sites, rows, strict=True)][::-1]
+    bands = [Band(site, tiles(site, words, row, largest)) for site, row in zip(sites, rows, strict=True)][::-1]
     spots = [(abs(v), f"{w} at {s} {number.significant(v, 2)}") for s, row in zip(sites, rows, strict=True) for w, v in _known(words, row)]
     top = [text for _, text in sorted(spots, key=lambda spot: -spot[0])[:TOP]]
     spoken = f"Information flow: one row per site, {sites[-1]} on top and {sites[0]} at the bottom, one column per word."
@@ -122,7 +126,7 @@ def side_by_side(methods: Mapping[str, records.Relevance], words: Sequence[str])
     for method, found in methods.items():
         values, name = found["relevance"], number.title(method)
         agrees = (found.get("checks") or {}).get("agreement")
-        bands.append(Band(name, _tiles(name, words, values, _largest([values])), "" if agrees is None else number.fixed(agrees, 2)))
+        bands.append(Band(name, tiles(name, words, values, _largest([values])), "" if agrees is None else number.fixed(agrees, 2)))
         known = _known(words, values)
         tops.append(f"{max(known, key=lambda pair: abs(pair[1]))[0]} by {name}" if known else "")
     spoken = "The methods side by side: one row per method, one column per word." + _strongest([t for t in tops if t])

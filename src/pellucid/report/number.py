@@ -42,6 +42,12 @@ def signed(value: float | None, digits: int = 3) -> str:
     return "+" + text if real(value) and (value or 0) > 0 and float(text) else text
 
 
+def signed_significant(value: float | None, digits: int = 2) -> str:
+    """Like `significant`, with a plus."""
+    text = significant(value, digits)
+    return "+" + text if value is not None and value > 0 else text
+
+
 def percent(value: float | None, digits: int = 1) -> str:
     """A share as per cent."""
     return f"{fixed(value * 100, digits)}%" if value is not None and math.isfinite(value) else MISSING

@@ -9,11 +9,11 @@ from typing import Any
 
 from PIL import Image
 
-from pellucid.report import heat, letters, meanings, number, photos, read, records, whole, words
+from pellucid.report import heat, letters, matrix, meanings, number, photos, read, records, whole, words
 from pellucid.report.sheet import DARK, LIGHT, MARGIN, SCALE, SMALL, TEXT, TITLE, WIDTH, Box, Letters, Sheet, paint
 
 TALLEST = 8000  # where no further example is begun: a picture is to be looked at, and a page holds the rest
-TILE, NARROWEST, WORD_ROOM = 18.0, 14.0, 96.0
+TILE, NARROWEST, WORD_ROOM, NOTE_ROOM = 18.0, 14.0, 96.0, 130.0
 
 
 def draw(found: dict[str, Any], dark: bool = False, smooth: bool = False) -> Image.Image:
@@ -102,7 +102,7 @@ def _example(sheet: Sheet, example: words.ExampleView, smooth: bool = False) -> 
     sheet.y += 12
     sheet.marks.append(Box(MARGIN, sheet.y, WIDTH - 2 * MARGIN, 1, palette.rule))
     sheet.y += 28
-    facts = [(example.prediction, TITLE, palette.ink)]
+    facts = [(example.text or example.prediction, TITLE, palette.ink)]
     if example.right is not None:
         told = ("right", palette.good) if example.right else (f"wrong, label is {example.label}", palette.bad)
         facts.append((told[0], SMALL, told[1]))
@@ -118,6 +118,8 @@ def _example(sheet: Sheet, example: words.ExampleView, smooth: bool = False) -> 
             x, sheet.y = float(MARGIN), sheet.y + 20
     if example.photo:
         photos.draw(sheet, example.photo, smooth)
+    for several in example.matrices:
+        _heat(sheet, matrix.drawn(several))
     for method in example.methods:
         _method(sheet, method)
     for picture in (example.side_by_side, example.flow):
@@ -178,7 +180,8 @@ def _heat(sheet: Sheet, found: heat.Heat) -> None:
     sheet.y += 10
     names = [letters.fitting(letters.clean(band.name), SMALL, 130) for band in found.bands]
     left = MARGIN + max(letters.width(name, SMALL) for name in names) + 10
-    room = WIDTH - MARGIN - left - (52 if found.note_name else 0)
+    notes = [letters.fitting(letters.clean(text), SMALL, NOTE_ROOM) for text in (found.note_name, *(band.note for band in found.bands))]
+    room = WIDTH - MARGIN - left - (max(letters.width(note, SMALL) for note in notes) + 12 if found.note_name else 0)
     texts = [letters.fitting(letters.clean(word), SMALL, WORD_ROOM) for word in found.words]
     widths = [max(letters.width(text, SMALL) + 8, NARROWEST) for text in texts]
     if sum(widths) <= room:
@@ -213,20 +216,33 @@ class _Columns:
 def _tiles(sheet: Sheet, found: heat.Heat, names: Sequence[str], columns: _Columns) -> None:
     palette, starts = sheet.palette, columns.starts(found.direction)
     end = columns.left + sum(columns.widths) + 10
+    if found.above:
+        _column_names(sheet, found, columns)
     for band, name in zip(found.bands, names, strict=True):
         sheet.y += TILE
         x = columns.left - 8 - letters.width(name, SMALL)
         sheet.marks.append(Letters(x, sheet.y - 5, name, SMALL, palette.muted))
         for i, start, width in zip(columns.indices, starts, columns.widths, strict=True):
             tile = band.tiles[i]
-            sheet.marks.append(Box(start, sheet.y - TILE, width - 1, TILE - 1, palette.ground(tile.sign, tile.alpha), 2, palette.rule))
+            ground, edge = palette.ground(tile.sign, tile.alpha), palette.ink if tile.best else palette.rule
+            sheet.marks.append(Box(start, sheet.y - TILE, width - 1, TILE - 1, ground, 2, edge, 3 if tile.best else 1))
         if band.note:
-            sheet.marks.append(Letters(end, sheet.y - 5, band.note, SMALL, palette.ink))
-    for text, start, width in zip(columns.texts, starts, columns.widths, strict=True):
+            sheet.marks.append(Letters(end, sheet.y - 5, letters.fitting(letters.clean(band.note), SMALL, NOTE_ROOM), SMALL, palette.ink))
+    if not found.above:
+        _column_names(sheet, found, columns)
+
+
+def _column_names(sheet: Sheet, found: heat.Heat, columns: _Columns) -> None:
+    """The words, at the tiles' lower edge or, where they stand above, at the upper one."""
+    palette, starts, end = sheet.palette, columns.starts(found.direction), columns.left + sum(columns.widths) + 10
+    lengths = [letters.width(text, SMALL) for text in columns.texts]
+    height = max(lengths) + 8 if columns.turned else 18
+    for text, start, width, length in zip(columns.texts, starts, columns.widths, lengths, strict=True):
         if columns.turned:
-            sheet.marks.append(Letters(start + (width - SMALL * 1.4) / 2, sheet.y + 4, text, SMALL, palette.ink, turned=True))
+            top = sheet.y + (height - 6 - length if found.above else 4)
+            sheet.marks.append(Letters(start + (width - SMALL * 1.4) / 2, top, text, SMALL, palette.ink, turned=True))
         else:
-            sheet.marks.append(Letters(start + (width - 1 - letters.width(text, SMALL)) / 2, sheet.y + 14, text, SMALL, palette.ink))
+            sheet.marks.append(Letters(start + (width - 1 - length) / 2, sheet.y + 14, text, SMALL, palette.ink))
     if found.note_name:
-        sheet.marks.append(Letters(end, sheet.y + 14, found.note_name, SMALL, palette.muted))
-    sheet.y += 4 + max(letters.width(text, SMALL) for text in columns.texts) + 4 if columns.turned else 18
+        sheet.marks.append(Letters(end, sheet.y + (height - 4 if found.above else 14), found.note_name, SMALL, palette.muted))
+    sheet.y += height

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from pellucid.errors import BadData
-from pellucid.report import chart, heat, maps, meanings, number, records, summary
+from pellucid.report import chart, heat, maps, matrix, meanings, number, records, summary
 
 STRONGEST = 0.72  # opacity at the largest relevance
 FAINTEST, LINED = 0.06, 0.2  # shares of it from which a word is coloured, and underlined where against
 TOP_WORDS = 3
+LEAST = math.log(0.0005)  # log-probability below which a probability would be written 0.0%
 CLOSING = frozenset(".,;:!?)]}%…\u201d\u2019")  # no space before these
 
 
@@ -73,7 +74,11 @@ class PhotoView:
 
 @dataclass(frozen=True)
 class ExampleView:
-    """One explained example; of a picture, all that was asked about it."""
+    """One explained example; of a picture, all that was asked about it, as of an output every word of which was asked about.
+
+    Args:
+        text: what was read, where matrices stand below it.
+    """
 
     set: str
     id: str
@@ -86,6 +91,8 @@ class ExampleView:
     side_by_side: heat.Heat | None = None
     flow: heat.Heat | None = None
     photo: PhotoView | None = None
+    text: str = ""
+    matrices: tuple[matrix.Matrix, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -103,6 +110,8 @@ class ExplainedView:
     checks: tuple[tuple[str, str], ...]
     of_pictures: bool = False
     of_boxes: bool = False
+    of_words: bool = False
+    of_matrices: bool = False
 
 
 def coloured(words: Sequence[str], relevance: Sequence[float | None]) -> tuple[Word, ...]:
@@ -121,15 +130,8 @@ def coloured(words: Sequence[str], relevance: Sequence[float | None]) -> tuple[W
 def _coloured(text: str, relevance: float | None, share: float) -> Word:
     shown = abs(share) >= FAINTEST
     sign = ("pos" if share > 0 else "neg") if shown else ""
-    return Word(
-        text, sign, round(STRONGEST * abs(share), 3) if shown else 0.0, f"{text}: {signed(relevance)}", share <= -LINED, text[:1] in CLOSING
-    )
-
-
-def signed(value: float | None) -> str:
-    """Two significant digits with the sign written."""
-    text = number.significant(value, 2)
-    return "+" + text if value is not None and value > 0 else text
+    alpha, told = round(STRONGEST * abs(share), 3) if shown else 0.0, f"{text}: {number.signed_significant(relevance)}"
+    return Word(text, sign, alpha, told, share <= -LINED, text[:1] in CLOSING)
 
 
 def _tops(words: Sequence[str], relevance: Sequence[float | None], sign: int) -> tuple[tuple[str, str], ...]:
@@ -137,7 +139,7 @@ def _tops(words: Sequence[str], relevance: Sequence[float | None], sign: int) ->
     largest = max((abs(r) for r in relevance if r is not None and math.isfinite(r)), default=0.0)
     known = [(r, w) for r, w in known if r >= FAINTEST * largest]
     best = sorted(known, key=lambda pair: -pair[0])[:TOP_WORDS]
-    return tuple((word, signed(sign * value)) for value, word in best)
+    return tuple((word, number.signed_significant(sign * value)) for value, word in best)
 
 
 def view(explanations: records.Explanations, source: str) -> ExplainedView:
@@ -159,59 +161,87 @@ def view(explanations: records.Explanations, source: str) -> ExplainedView:
         explanations.get("site", ""),
         unit,
         tuple(examples),
-        any(m.get("degradation") for m in methods),
+        any(m.curve for m in _drawn(examples)),
         any(m.get("gap") is not None for m in methods),
-        _shown(len(explanations["examples"]), explanations.get("num", 0), len(examples)),
+        _shown(len(explanations["examples"]), explanations.get("num", 0), len(examples), of_pictures),
         explanations.get("passes", ""),
         summary.view(together, things),
         tuple((number.title(name), meanings.title(name, things)) for name in names if meanings.title(name)),
         of_pictures,
         any(example.photo and example.photo.boxes for example in examples),
+        any(example.methods for example in examples),
+        any(example.matrices for example in examples),
     )
 
 
+def _drawn(examples: Sequence[ExampleView]) -> list[MethodView]:
+    """Every method that is drawn by itself, over words or a picture."""
+    over = [column.method for e in examples if e.photo for _, columns in e.photo.rows for column in columns]
+    return [*over, *(method for e in examples for method in e.methods)]
+
+
 def _groups(examples: Sequence[records.Explained]) -> list[list[records.Explained]]:
-    """Examples, those next to each other that are about one picture together."""
+    """Examples, those next to each other that are about one picture, or about one output, together."""
     found: list[list[records.Explained]] = []
     for example in examples:
         last = found[-1][0] if found else None
-        alike = last is not None and (last.get("set"), last["id"]) == (example.get("set"), example["id"])
-        if last is not None and alike and example.get("picture") and list(last["methods"]) == list(example["methods"]):
+        if last is not None and (_one_picture(last, example) or matrix.together(last, example)):
             found[-1].append(example)
         else:
             found.append([example])
     return found
 
 
-def _shown(here: int, num: int, groups: int) -> str:
+def _one_picture(last: records.Explained, example: records.Explained) -> bool:
+    alike = (last.get("set"), last["id"]) == (example.get("set"), example["id"])
+    return bool(alike and example.get("picture") and list(last["methods"]) == list(example["methods"]))
+
+
+def _shown(here: int, num: int, groups: int, of_pictures: bool) -> str:
     """`2 explained examples`, `100 of 1,000 explained examples`, `5 explanations of 3 pictures`."""
     if groups < here:
-        told = f"{number.count(here)} explanations of {number.count(groups)} picture{'s' if groups != 1 else ''}"
+        thing = "picture" if of_pictures else "text"
+        told = f"{number.count(here)} explanations of {number.count(groups)} {thing}{'s' if groups != 1 else ''}"
         return told + (f", {number.count(num)} in all" if num > here else "")
     count = f"{number.count(here)} of {number.count(num)}" if num > here else number.count(here)
     return f"{count} explained example{'s' if max(here, num) != 1 else ''}"
 
 
 def _example(group: Sequence[records.Explained], ident: str, unit: str, source: str) -> ExampleView:
-    example = group[0]
-    prediction, label, answer = example["prediction"], example.get("label"), example.get("answer")
-    exact = isinstance(prediction, str) and label is not None
+    example, several = group[0], len(group) > 1
     found, photo = example.get("flow"), _photo(group, ident, unit, source)
+    matrices = matrix.views(group, unit, source) if several and not photo else ()
+    by_itself = not photo and not matrices
+    methods = example["methods"].items() if by_itself else ()
+    label = example.get("label")
     return ExampleView(
         example.get("set", ""),
         example["id"],
-        _value(prediction),
-        "" if label is None else _value(label),
-        prediction == label if exact else None,
-        "" if len(group) > 1 else _score(example.get("score"), unit),
-        ()
-        if photo
-        else tuple(_method(name, m, example, f"{ident}-{k + 1}", source) for k, (name, m) in enumerate(example["methods"].items())),
-        "" if len(group) > 1 or answer is None or answer in (str(prediction), _value(prediction)) else answer,
-        None if photo else heat.side_by_side(example["methods"], example["words"]),
-        None if photo or not found else heat.flow(found, example["words"], f"{source}: example {example['id']!r}"),
+        _value(example["prediction"]),
+        "" if label is None or any(m.corrected for m in matrices) else _value(label),
+        _right(example),
+        "" if several else _score(example.get("score"), unit),
+        tuple(_method(name, m, example, f"{ident}-{k + 1}", source) for k, (name, m) in enumerate(methods)),
+        "" if several else _answer(example),
+        heat.side_by_side(example["methods"], example["words"]) if by_itself else None,
+        heat.flow(found, example["words"], f"{source}: example {example['id']!r}") if by_itself and found else None,
         photo,
+        " ".join(example["words"]) if matrices else "",
+        matrices,
     )
+
+
+def _right(example: records.Explained) -> bool | None:
+    prediction, label = example["prediction"], example.get("label")
+    return prediction == label if isinstance(prediction, str) and label is not None else None
+
+
+def _answer(example: records.Explained) -> str:
+    """What was explained, where that is not the prediction."""
+    prediction, label, answer = example["prediction"], example.get("label"), example.get("answer")
+    if answer is None or answer in (str(prediction), _value(prediction)):
+        return ""
+    return "the label" if answer == label and " " in answer else answer
 
 
 def _photo(group: Sequence[records.Explained], ident: str, unit: str, source: str) -> PhotoView | None:
@@ -302,6 +332,8 @@ def _value(value: Any) -> str:
 def _score(score: float | None, unit: str) -> str:
     if score is None:
         return ""
-    if unit == "log-probability":
+    if unit == "log-probability" and score > LEAST:
         return f"probability {number.percent(math.exp(min(score, 0.0)))}"
+    if unit == "log-probability":
+        return f"log-probability {number.significant(score)}"
     return f"score {number.significant(score)}"

@@ -116,9 +116,12 @@ def explain(given: Given) -> int:
         print_json(found.to_dict())
         return 0
     console = Console()
-    if len(found.examples) <= MANY:
-        for record in found.examples:
-            grids.explanation(console, record, found.score_unit)
+    if len(found.texts) <= MANY:
+        for records in found.texts:
+            if len(records) > 1:
+                grids.matrices(console, records)
+            else:
+                grids.explanation(console, records[0], found.score_unit)
     if len(found.examples) > 1:
         from pellucid.explain import render
 
