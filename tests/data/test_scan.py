@@ -357,3 +357,13 @@ def test_a_command_of_the_training_set_in_a_test_file_is_reported(tmp_path):
     first = told["mine"]["examples"][0]
     assert (first["test_id"], first["train_id"], first["kind"]) == ("test.txt:1", train[0]["id"], "exact")
     assert told["theirs"]["exact"] == 0
+
+
+def test_a_split_by_any_length_is_made_of_least_and_most():
+    short, long = read(Data("scan:all?most=10")), read(Data("scan:all?least=11"))
+    assert (len(short), len(short) + len(long)) == (9_220, 20_910)  # 6 + 88 + ... + 1,696 of the histogram
+    assert max(len(row["label"].split()) for row in short) == 10
+    assert not {row["text"] for row in short} & {row["text"] for row in long}
+    for wrong in ("most=0", "most=many", "over=3"):
+        with pytest.raises(BadUsage, match=wrong.split("=")[0]):
+            read(Data(f"scan:all?{wrong}"))

@@ -7,6 +7,7 @@ import difflib
 import os
 from collections.abc import Iterable, Mapping
 
+from pellucid.data import sources
 from pellucid.data.scan import files, grammar, longer, splits
 from pellucid.data.scan.grammar import actions
 from pellucid.data.sources import Rows
@@ -25,7 +26,8 @@ def read(place: str, options: Mapping[str, str]) -> Rows:
     Args:
         place: `SPLIT/train` or `SPLIT/test` of a published split, called as its files are (`addprim_jump`); `all`, the 20,910 commands;
             `longer/test`, commands of three clauses and more; or a file, where it is none of these (`./all` is a file).
-        options: of `longer/test`, see `longer.commands`; of a file, `encoding`.
+        options: of published splits, `least` and `most` actions: `all?most=10` and `all?least=11` make another split by length; of
+            `longer/test`, see `longer.commands`; of a file, `encoding`.
     Raises:
         BadUsage: another split, part or option.
         BadData: the file or a line of it is not what was promised.
@@ -40,11 +42,19 @@ def read(place: str, options: Mapping[str, str]) -> Rows:
         raise BadUsage(f"scan:{place}: expected scan:{' or scan:'.join(f'{name}/{part}'.rstrip('/') for part in parts)}")
     if name == "longer":
         return _rows(place, ((command, " ".join(actions(command))) for command in longer.commands(options)))
-    if options:
-        raise BadUsage(f"scan:{place}: has no option {next(iter(options))!r}; it takes none")
+    sizes = _sizes(place, options)
     labels = grammar.commands()
     chosen = labels if name == "all" else splits.split(name, labels)[part == "test"]
-    return _rows(place, ((command, labels[command]) for command in chosen))
+    return _rows(place, ((command, labels[command]) for command in chosen if labels[command].count(" ") + 1 in sizes))
+
+
+def _sizes(place: str, options: Mapping[str, str]) -> range:
+    """Numbers of actions, from `least` to `most`."""
+    chosen = sources.checked(f"scan:{place}", options, {"least": (), "most": ()})
+    for name, value in chosen.items():
+        if not (value.isascii() and value.isdecimal() and 0 < int(value) < 100):
+            raise BadUsage(f"scan:{place}: {name}={value}: expected a number of actions, 1 to 99")
+    return range(int(chosen.get("least", 1)), int(chosen.get("most", 99)) + 1)
 
 
 def _rows(place: str, pairs: Iterable[tuple[str, str]]) -> Rows:
