@@ -277,7 +277,7 @@ def test_a_number_of_thousands_of_digits_is_refused_like_any_other():
 
 
 def test_files_in_either_form_plain_or_gzipped_give_the_same_rows(tmp_path):
-    pairs = [("jump twice", f"{JUMP} {JUMP}"), ("zap OUTwards", "I_ZAP")]
+    pairs = [("jump twice", f"{JUMP} {JUMP}"), ("zap ABOUT: it", "I_ZAP")]
     official = "".join(f"IN: {text} OUT: {label}\n" for text, label in pairs)
     orhan = "".join(json.dumps({"translation": {"en": text, "mentalese": label}}) + "\n" for text, label in pairs)
     (tmp_path / "tasks.txt").write_text(official)
