@@ -232,3 +232,15 @@ def test_a_packed_file_is_found_under_its_plain_name(tmp_path):
     with gzip.open(tmp_path / "train.tsv.gz", "wt") as file:
         file.write("Emma slept .\tsleep . agent ( x _ 1 , Emma )\tin_distribution\n")
     assert read(Data(f"cogs:{tmp_path}/train.tsv"))[0]["text"] == "Emma slept ."
+
+
+def test_fewer_common_rows_leave_all_that_show_a_word_once(tmp_path):
+    row = "Emma slept .\tsleep . agent ( x _ 1 , Emma )\t"
+    (tmp_path / "train.tsv").write_text(
+        "\n".join(row + kind for kind in ["in_distribution"] * 9 + ["primitive", "exposure_example_active"])
+    )
+    kept = read(Data(f"cogs:{tmp_path}/train.tsv?common=4"))
+    assert [r["category"] for r in kept] == ["in_distribution"] * 4 + ["primitive", "exposure_example_active"]
+    assert kept == read(Data(f"cogs:{tmp_path}/train.tsv?common=4"))
+    with pytest.raises(BadUsage, match="common=10: expected a whole number up to 9"):
+        read(Data(f"cogs:{tmp_path}/train.tsv?common=10"))

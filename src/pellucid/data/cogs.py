@@ -2,6 +2,7 @@
 
 import difflib
 import pathlib
+import random
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +13,7 @@ from pellucid.errors import BadData, BadUsage, UnsafeInput
 Rows = list[dict[str, Any]]
 
 GROUPS = {"lexical": cogs_kinds.LEXICAL, "structural": cogs_kinds.STRUCTURAL}
-OPTIONS: sources.Choices = {"to_depth": (), "part": ("train", "test"), "with": (), "kinds": tuple(GROUPS)}
+OPTIONS: sources.Choices = {"to_depth": (), "part": ("train", "test"), "with": (), "kinds": tuple(GROUPS), "common": ()}
 
 
 def read(place: str, options: Mapping[str, str]) -> Rows:
@@ -24,6 +25,7 @@ def read(place: str, options: Mapping[str, str]) -> Rows:
         options: `to_depth=D` leaves out the recursion up to depth D; with `part=train` the rows are these instead. `with=gen.tsv`, a file
             of the same folder, adds its recursion up to `to_depth`: `train.tsv?with=gen.tsv&to_depth=3` trains where
             `gen.tsv?to_depth=3` tests. `kinds=lexical` or `structural` keeps the rows of those types.
+            `common=N` keeps, of the rows in distribution, N that are drawn, and all others: the few that show a word once.
     Raises:
         BadUsage: an unknown option, a depth that is none, or options that contradict each other.
         BadData: the file is missing, or a row has not 2 or 3 columns, no sentence, no logical form, or a type that COGS has not.
@@ -31,12 +33,21 @@ def read(place: str, options: Mapping[str, str]) -> Rows:
     Source: Kim and Linzen 2020, COGS; `to_depth` gives the recursion splits of Orhan 2021.
     """
     chosen = sources.checked("cogs", options, OPTIONS)
-    group = chosen.pop("kinds", "")
+    group, common = chosen.pop("kinds", ""), chosen.pop("common", "")
     rows = _chosen(place, pathlib.Path(place).expanduser(), chosen)
     kept = [row for row in rows if row.get("category") in GROUPS[group]] if group else rows
     if group and not kept:
         raise BadData(f"{place}: no row is of a {group} type; the types are in the third column of gen.tsv")
-    return kept
+    return _fewer(place, kept, common) if common else kept
+
+
+def _fewer(place: str, rows: Rows, common: str) -> Rows:
+    """All rows but those in distribution, and so many of these, drawn with seed 0, in file order."""
+    ordinary = [i for i, row in enumerate(rows) if row.get("category") == cogs_kinds.IN_DISTRIBUTION]
+    if not (common.isascii() and common.isdecimal() and int(common) <= len(ordinary)):
+        raise BadUsage(f"cogs:{place}: common={common}: expected a whole number up to {len(ordinary)}, the rows in distribution")
+    left_out = set(ordinary) - set(random.Random(0).sample(ordinary, int(common)))
+    return [row for i, row in enumerate(rows) if i not in left_out]
 
 
 def _chosen(place: str, path: pathlib.Path, chosen: Mapping[str, str]) -> Rows:
