@@ -152,7 +152,7 @@ def test_a_near_row_has_the_same_label_if_any_training_row_near_it_has():
         {"test_id": "t:1", "train_id": "s:2", "kind": "near", "label": "same"},
         {"test_id": "t:2", "train_id": "s:1", "kind": "near", "label": "other"},
     ]
-    assert counts(found) == ("0", "2 (1 same label)")
+    assert counts(found, " exact", " near") == ("0 exact", "2 near (1 same label)")
 
 
 @pytest.mark.parametrize("label", [None, ["a", "b"]])

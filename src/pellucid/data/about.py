@@ -31,7 +31,7 @@ def about(data: Data, against: Sequence[Data] = ()) -> dict[str, Any]:
     others = {other.source: read(other) for other in against}
     if others:
         shared = leaks(rows, others)
-        found |= {f"in {name}": "{} exact, {} near".format(*counts(row)) for name, row in shared["sets"].items()}
+        found |= {f"in {name}": ", ".join(counts(row, " exact", " near")) for name, row in shared["sets"].items()}
     for name, other in others.items():
         strange = sorted(set(_labels(other)) - set(labels))
         if labels and strange:

@@ -42,14 +42,14 @@ def leaks(
     return {"train": len(train), "sets": sets}
 
 
-def counts(found: Mapping[str, Any]) -> tuple[str, str]:
-    """The exact and the near rows of a set in words, with what is known of their labels."""
-    exact, near = f"{found['exact']:,}", f"{found['near']:,}"
+def counts(found: Mapping[str, Any], exact: str = "", near: str = "") -> tuple[str, str]:
+    """How many rows of a set are exact and near, each with its word behind it, and how many of them have the same label."""
+    first, second = f"{found['exact']:,}{exact}", f"{found['near']:,}{near}"
     if "same_label" in found and found["exact"]:
-        exact += f" ({found['same_label']:,} same label, {found['exact'] - found['same_label']:,} other)"
+        first += f" ({found['same_label']:,} same label, {found['exact'] - found['same_label']:,} other)"
     if "near_same_label" in found and found["near"]:
-        near += f" ({found['near_same_label']:,} same label)"
-    return exact, near
+        second += f" ({found['near_same_label']:,} same label)"
+    return first, second
 
 
 class _Found(NamedTuple):
