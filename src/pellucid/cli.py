@@ -128,6 +128,9 @@ def _add_measuring(verb: Add) -> None:
     one = verb("evaluate", lazily("evaluate"), "measure a run on its test sets, or on --data")
     _add_run(one)
     _add_data(one)
+    one.add_argument(
+        "--predictions", metavar="FILE", help="measure what another program predicted for --data: a line each, or a column prediction"
+    )
     one.add_argument("--gate", action="append", default=[], metavar="SET/METRIC=VALUE", help="exit 5 where the number is worse")
 
     one = verb("shift", lazily("shift"), "home against elsewhere: drops with intervals, calibration, detection")

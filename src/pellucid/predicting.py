@@ -274,7 +274,10 @@ def _plain(prediction: Any) -> Any:
 
 
 def write_csv(rows: Sequence[Mapping[str, Any]], path: pathlib.Path) -> None:
-    """The answers as a table, a row for each box: several labels are parted by `|`, each label's probability has a column `p(LABEL)`."""
+    """The answers as a table, a row for each box: several labels are parted by `|`, each label's probability has a column `p(LABEL)`.
+
+    Of a written sequence the table has the text.
+    """
     flat = [line for row in rows for line in (_by_box(row) if "boxes_xyxy" in row else [_flat(row)])]
     known = ("id", *BOX_COLUMNS) if any("boxes_xyxy" in row for row in rows) else ()
     columns = list(dict.fromkeys([*(key for row in flat for key in row), *known]))
@@ -288,7 +291,8 @@ def write_csv(rows: Sequence[Mapping[str, Any]], path: pathlib.Path) -> None:
 
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
     shares = {f"p({label})": share for label, share in row.get("probs", {}).items()}
-    plain = {key: "|".join(map(str, v)) if isinstance(v, (list, tuple)) else v for key, v in row.items() if key != "probs"}
+    words = {key: v["text"] if isinstance(v, Mapping) and "text" in v else v for key, v in row.items()}
+    plain = {key: "|".join(map(str, v)) if isinstance(v, (list, tuple)) else v for key, v in words.items() if key != "probs"}
     return {**plain, **shares}
 
 

@@ -46,6 +46,12 @@ def read(kind: str, place: str, options: Mapping[str, str] | None = None) -> Row
         BadUsage: an option this kind does not have.
         BadData: the file is missing, empty, or a row of it is not what the kind promises.
     """
+    name = pathlib.Path(place).name
+    return [{**row, "id": f"{name}:{number}"} for number, row in by_number(kind, place, options).items()]
+
+
+def by_number(kind: str, place: str, options: Mapping[str, str] | None = None) -> dict[int, dict[str, Any]]:
+    """The same rows by their number in the file, with its own `id` where it has one."""
     chosen = dict(options or {})
     _check_options(kind, chosen)
     path = pathlib.Path(place).expanduser()
@@ -57,7 +63,7 @@ def read(kind: str, place: str, options: Mapping[str, str] | None = None) -> Row
         rows = _parse(kind, text, path.name, chosen)
     if not rows:
         raise BadData(f"{path}: no rows")
-    return [{**row, "id": f"{path.name}:{number}"} for number, row in rows.items()]
+    return rows
 
 
 def _check_options(kind: str, options: Mapping[str, str]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import sys
 
 from rich.console import Console
 
@@ -12,12 +13,19 @@ from pellucid.verbs.shared import Given, data_of, hold_gates, names, print_json
 
 
 def evaluate(given: Given) -> int:
-    """Metrics of the recipe's test sets, or of --data, which leaves the run's own results as they are."""
-    from pellucid import run
+    """Metrics of the recipe's test sets, or of --data, perhaps of --predictions for it, which leaves the run's own results as they are."""
+    from pellucid import judging, run
 
+    if given.predictions and not given.data:
+        raise BadUsage(f"--predictions {given.predictions}: needs --data, the examples that they are for")
     done = run.load(given.run)
-    found = done.measured({pathlib.Path(given.data).name: data_of(given, given.data)}) if given.data else done.evaluate()
+    if given.predictions:
+        found = judging.measured(done, data_of(given, given.data), given.predictions)
+    else:
+        found = done.measured({pathlib.Path(given.data).name: data_of(given, given.data)}) if given.data else done.evaluate()
     if done.fabric.is_global_zero:
+        for name, why in next(iter(found["sets"].values())).get("unmeasured", {}).items():
+            print(f"{name}: n/a ({why})", file=sys.stderr)
         if given.json:
             print_json(found)
         else:
