@@ -15,7 +15,6 @@ from pellucid.recipe import Data, Loop, Optim, Recipe, Schedule, get
 from pellucid.tasks.parsing.settings import ParsingSettings
 
 COGS = "cogs:${PELLUCID_DATA}/cogs"
-SPLITS = ("addprim_jump", "addprim_turn_left", "template_around_right", "template_jump_around_right", "length")
 ENGLISH = "translate English to English: "
 ACTIONS = {f"I_{word.upper().replace(' ', '_')}": word for word in ("walk", "look", "run", "jump")}
 ACTIONS |= {"I_TURN_LEFT": "left", "I_TURN_RIGHT": "right"}
@@ -30,7 +29,7 @@ LOOP = Loop(epochs=1, eval_batch_size=64, precision="bf16-mixed", keep="last", s
 def recurrent_scan() -> Recipe:
     """LSTMs with attention on SCAN's simple split; then on commands longer than any of it.
 
-    `pellucid train parsing:recurrent_scan`
+    `pellucid train parsing:recurrent_scan`, two and a half minutes on one core.
     """
     return _recurrent("simple", {"simple": Data("scan:simple/test"), "longer": Data("scan:longer/test")})
 
@@ -67,6 +66,22 @@ def recurrent_scan_template() -> Recipe:
     return _recurrent("template_around_right", _away("template_around_right"))
 
 
+def recurrent_cogs() -> Recipe:
+    """LSTMs with attention on all of COGS.
+
+    `PELLUCID_DATA=... pellucid train parsing:recurrent_cogs`, eight minutes on one core.
+    """
+    kinds = {kind: Data(f"{COGS}/gen.tsv?kinds={kind}", limit=1000) for kind in ("lexical", "structural")}
+    return Recipe(
+        task=ParsingSettings("recurrent", width=128, max_target=512),
+        train=Data(f"{COGS}/train.tsv"),
+        tests={"home": Data(f"{COGS}/test.tsv"), **kinds},
+        optim=Optim("adam", lr=3e-3, weight_decay=0.0, clip_norm=5.0),
+        schedule=Schedule("linear", warmup=0.05),
+        loop=Loop(epochs=10, batch_size=64, eval_batch_size=256, keep="last", save_every=2000),
+    )
+
+
 def _away(split: str) -> dict[str, Data]:
     return {"home": Data(f"scan:{split}/train", part="test", limit=1000), split: Data(f"scan:{split}/test", limit=2000)}
 
@@ -96,11 +111,8 @@ def tiny() -> Recipe:
         tests={"home": Data(rows, part="test"), "longer": Data("scan:all?least=6&most=8", limit=250)},
         optim=Optim("adam", lr=5e-3, weight_decay=0.0, clip_norm=5.0),
         schedule=LINEAR,
-        loop=Loop(epochs=20, batch_size=32, eval_batch_size=256),
+        loop=Loop(epochs=16, batch_size=32, eval_batch_size=256),
     )
-
-
-# ---- pretrained, small -------------------------------------------------------------------------------------------------
 
 
 def flan_t5_small_scan() -> Recipe:
@@ -160,7 +172,7 @@ def t5_base_scan() -> Recipe:
 
     `pellucid train parsing:t5_base_scan`; claimed 93.6 on jump.
     """
-    return _paper_scan(ParsingSettings("t5-base", prefix=ENGLISH), epochs=60, lr=0.0001, batch_size=128, jump=93.6)
+    return _paper_scan(ParsingSettings("t5-base", prefix=ENGLISH), 60, 1e-4, 128, jump=93.6)
 
 
 def t5_base_scan_scratch() -> Recipe:
@@ -168,7 +180,7 @@ def t5_base_scan_scratch() -> Recipe:
 
     `pellucid train parsing:t5_base_scan_scratch`; claimed 0.0 on jump.
     """
-    return _paper_scan(ParsingSettings("t5-base", from_random=True, prefix=ENGLISH), epochs=250, lr=0.0001, batch_size=128, jump=0.0)
+    return _paper_scan(ParsingSettings("t5-base", from_random=True, prefix=ENGLISH), 250, 1e-4, 128, jump=0.0)
 
 
 def t5_base_cogs() -> Recipe:
@@ -176,7 +188,7 @@ def t5_base_cogs() -> Recipe:
 
     `PELLUCID_DATA=... pellucid train parsing:t5_base_cogs`; claimed 83.3 on its 21 kinds together.
     """
-    return _paper_cogs(ParsingSettings("t5-base", prefix=ENGLISH), epochs=40, lr=1.5e-05, batch_size=128)
+    return _paper_cogs(ParsingSettings("t5-base", prefix=ENGLISH), 40, 1.5e-5, 128)
 
 
 def t5_base_cogs_scratch() -> Recipe:
@@ -184,7 +196,7 @@ def t5_base_cogs_scratch() -> Recipe:
 
     `PELLUCID_DATA=... pellucid train parsing:t5_base_cogs_scratch`; claimed 32.3 on its 21 kinds together.
     """
-    return _paper_cogs(ParsingSettings("t5-base", from_random=True, prefix=ENGLISH), epochs=100, lr=1.5e-05, batch_size=128)
+    return _paper_cogs(ParsingSettings("t5-base", from_random=True, prefix=ENGLISH), 100, 1.5e-5, 128)
 
 
 def t5_3b_scan() -> Recipe:
@@ -192,7 +204,7 @@ def t5_3b_scan() -> Recipe:
 
     `pellucid train parsing:t5_3b_scan`; claimed 96.1 on jump.
     """
-    return _paper_scan(ParsingSettings("t5-3b", prefix=ENGLISH), epochs=12, lr=0.0001, batch_size=32, jump=96.1)
+    return _paper_scan(ParsingSettings("t5-3b", prefix=ENGLISH), 12, 1e-4, 32, jump=96.1)
 
 
 def t5_3b_scan_scratch() -> Recipe:
@@ -200,7 +212,7 @@ def t5_3b_scan_scratch() -> Recipe:
 
     `pellucid train parsing:t5_3b_scan_scratch`; claimed 0.0 on jump.
     """
-    return _paper_scan(ParsingSettings("t5-3b", from_random=True, prefix=ENGLISH), epochs=35, lr=0.0001, batch_size=32, jump=0.0)
+    return _paper_scan(ParsingSettings("t5-3b", from_random=True, prefix=ENGLISH), 35, 1e-4, 32, jump=0.0)
 
 
 def t5_3b_cogs() -> Recipe:
@@ -208,7 +220,7 @@ def t5_3b_cogs() -> Recipe:
 
     `PELLUCID_DATA=... pellucid train parsing:t5_3b_cogs`; claimed 84.1 on its 21 kinds together.
     """
-    return _paper_cogs(ParsingSettings("t5-3b", prefix=ENGLISH), epochs=10, lr=1.5e-05, batch_size=32)
+    return _paper_cogs(ParsingSettings("t5-3b", prefix=ENGLISH), 10, 1.5e-5, 32)
 
 
 def t5_3b_cogs_scratch() -> Recipe:
@@ -216,7 +228,7 @@ def t5_3b_cogs_scratch() -> Recipe:
 
     `PELLUCID_DATA=... pellucid train parsing:t5_3b_cogs_scratch`; claimed 15.5 on its 21 kinds together.
     """
-    return _paper_cogs(ParsingSettings("t5-3b", from_random=True, prefix=ENGLISH), epochs=40, lr=1.5e-05, batch_size=32)
+    return _paper_cogs(ParsingSettings("t5-3b", from_random=True, prefix=ENGLISH), 40, 1.5e-5, 32)
 
 
 def mt5_base_scan() -> Recipe:
@@ -224,7 +236,7 @@ def mt5_base_scan() -> Recipe:
 
     `pellucid train parsing:mt5_base_scan`; claimed 9.7 on jump.
     """
-    return _paper_scan(ParsingSettings("google/mt5-base"), epochs=100, lr=5e-05, batch_size=64, jump=9.7)
+    return _paper_scan(ParsingSettings("google/mt5-base"), 100, 5e-5, 64, jump=9.7)
 
 
 def mt5_base_cogs() -> Recipe:
@@ -232,7 +244,7 @@ def mt5_base_cogs() -> Recipe:
 
     `PELLUCID_DATA=... pellucid train parsing:mt5_base_cogs`; claimed 83.4 on its 21 kinds together.
     """
-    return _paper_cogs(ParsingSettings("google/mt5-base", prefix=ENGLISH), epochs=40, lr=5e-05, batch_size=64)
+    return _paper_cogs(ParsingSettings("google/mt5-base", prefix=ENGLISH), 40, 5e-5, 64)
 
 
 def mt5_xl_scan() -> Recipe:
@@ -240,7 +252,7 @@ def mt5_xl_scan() -> Recipe:
 
     `pellucid train parsing:mt5_xl_scan`; claimed 40.0 on jump.
     """
-    return _paper_scan(ParsingSettings("google/mt5-xl"), epochs=12, lr=5e-05, batch_size=16, jump=40.0)
+    return _paper_scan(ParsingSettings("google/mt5-xl"), 12, 5e-5, 16, jump=40.0)
 
 
 def mt5_xl_cogs() -> Recipe:
@@ -248,7 +260,7 @@ def mt5_xl_cogs() -> Recipe:
 
     `PELLUCID_DATA=... pellucid train parsing:mt5_xl_cogs`; claimed 84.6 on its 21 kinds together.
     """
-    return _paper_cogs(ParsingSettings("google/mt5-xl", prefix=ENGLISH), epochs=10, lr=5e-05, batch_size=16)
+    return _paper_cogs(ParsingSettings("google/mt5-xl", prefix=ENGLISH), 10, 5e-5, 16)
 
 
 def codet5_base_scan() -> Recipe:
@@ -256,7 +268,7 @@ def codet5_base_scan() -> Recipe:
 
     `pellucid train parsing:codet5_base_scan`; claimed 5.2 on jump.
     """
-    return _paper_scan(ParsingSettings("Salesforce/codet5-base"), epochs=50, lr=0.0001, batch_size=32, jump=5.2)
+    return _paper_scan(ParsingSettings("Salesforce/codet5-base"), 50, 1e-4, 32, jump=5.2)
 
 
 def codet5_base_cogs() -> Recipe:
@@ -264,7 +276,7 @@ def codet5_base_cogs() -> Recipe:
 
     `PELLUCID_DATA=... pellucid train parsing:codet5_base_cogs`; claimed 82.6 on its 21 kinds together.
     """
-    return _paper_cogs(ParsingSettings("Salesforce/codet5-base"), epochs=10, lr=0.0001, batch_size=32)
+    return _paper_cogs(ParsingSettings("Salesforce/codet5-base"), 10, 1e-4, 32)
 
 
 def prott5_base_scan() -> Recipe:
@@ -272,13 +284,7 @@ def prott5_base_scan() -> Recipe:
 
     `pellucid train parsing:prott5_base_scan`; claimed 0.0 on jump.
     """
-    return _paper_scan(
-        ParsingSettings("Rostlab/prot_t5_base_mt_uniref50", fresh_embeddings=True, tokenizer="t5-base"),
-        epochs=100,
-        lr=0.0005,
-        batch_size=32,
-        jump=0.0,
-    )
+    return _paper_scan(_protein("Rostlab/prot_t5_base_mt_uniref50", "t5-base"), 100, 5e-4, 32, jump=0.0)
 
 
 def prott5_base_cogs() -> Recipe:
@@ -286,12 +292,7 @@ def prott5_base_cogs() -> Recipe:
 
     `PELLUCID_DATA=... pellucid train parsing:prott5_base_cogs`; claimed 15.4 on its 21 kinds together.
     """
-    return _paper_cogs(
-        ParsingSettings("Rostlab/prot_t5_base_mt_uniref50", fresh_embeddings=True, tokenizer="t5-base"),
-        epochs=100,
-        lr=0.0001,
-        batch_size=32,
-    )
+    return _paper_cogs(_protein("Rostlab/prot_t5_base_mt_uniref50", "t5-base"), 100, 1e-4, 32)
 
 
 def prott5_xl_scan() -> Recipe:
@@ -299,9 +300,7 @@ def prott5_xl_scan() -> Recipe:
 
     `pellucid train parsing:prott5_xl_scan`; claimed 0.1 on jump.
     """
-    return _paper_scan(
-        ParsingSettings("Rostlab/prot_t5_xl_bfd", fresh_embeddings=True, tokenizer="t5-3b"), epochs=35, lr=0.0001, batch_size=32, jump=0.1
-    )
+    return _paper_scan(_protein("Rostlab/prot_t5_xl_bfd", "t5-3b"), 35, 1e-4, 32, jump=0.1)
 
 
 def prott5_xl_cogs() -> Recipe:
@@ -309,9 +308,7 @@ def prott5_xl_cogs() -> Recipe:
 
     `PELLUCID_DATA=... pellucid train parsing:prott5_xl_cogs`; no result is published.
     """
-    return _paper_cogs(
-        ParsingSettings("Rostlab/prot_t5_xl_bfd", fresh_embeddings=True, tokenizer="t5-3b"), epochs=40, lr=0.0001, batch_size=32
-    )
+    return _paper_cogs(_protein("Rostlab/prot_t5_xl_bfd", "t5-3b"), 40, 1e-4, 32)
 
 
 def marian_scan() -> Recipe:
@@ -319,7 +316,7 @@ def marian_scan() -> Recipe:
 
     `pellucid train parsing:marian_scan`; claimed 62.7 on jump.
     """
-    return _paper_scan(ParsingSettings("Helsinki-NLP/opus-mt-de-fr", beams=0), epochs=13, lr=5e-05, batch_size=32, jump=62.7)
+    return _paper_scan(ParsingSettings("Helsinki-NLP/opus-mt-de-fr", beams=0), 13, 5e-5, 32, jump=62.7)
 
 
 def marian_scan_scratch() -> Recipe:
@@ -328,7 +325,7 @@ def marian_scan_scratch() -> Recipe:
     `pellucid train parsing:marian_scan_scratch`; claimed 2.9 on jump.
     """
     return _paper_scan(
-        ParsingSettings("Helsinki-NLP/opus-mt-de-fr", from_random=True, beams=0), epochs=35, lr=5e-05, batch_size=32, jump=2.9
+        ParsingSettings("Helsinki-NLP/opus-mt-de-fr", from_random=True, beams=0), epochs=35, lr=5e-5, batch_size=32, jump=2.9
     )
 
 
@@ -338,7 +335,7 @@ def marian_cogs() -> Recipe:
     `PELLUCID_DATA=... pellucid train parsing:marian_cogs`; claimed 83.4 on its 21 kinds together.
     """
     return _paper_cogs(
-        ParsingSettings("Helsinki-NLP/opus-mt-de-fr", beams=0, max_source=512, max_target=512), epochs=10, lr=5e-05, batch_size=32
+        ParsingSettings("Helsinki-NLP/opus-mt-de-fr", beams=0, max_source=512, max_target=512), epochs=10, lr=5e-5, batch_size=32
     )
 
 
@@ -350,9 +347,13 @@ def marian_cogs_scratch() -> Recipe:
     return _paper_cogs(
         ParsingSettings("Helsinki-NLP/opus-mt-de-fr", from_random=True, beams=0, max_source=512, max_target=512),
         epochs=100,
-        lr=5e-05,
+        lr=5e-5,
         batch_size=32,
     )
+
+
+def _protein(model: str, tokenizer: str) -> ParsingSettings:
+    return ParsingSettings(model, fresh_embeddings=True, tokenizer=tokenizer)
 
 
 def _paper_scan(task: ParsingSettings, epochs: int, lr: float, batch_size: int, jump: float) -> Recipe:
