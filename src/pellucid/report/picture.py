@@ -88,10 +88,11 @@ def _head(sheet: Sheet, view: words.ExplainedView) -> None:
         sheet.marks.append(Box(x, sheet.y - 11, 26, 14, ground, 0, palette.rule))
         x += 26
     x = sheet.text(x + 8, "for the answer", SMALL, palette.muted)
-    words_told = "the strongest word of a line is fullest; underlined: against"
+    alone = view.of_matrices and not view.of_words
+    words_told = "a row's strongest word is fullest and ringed" if alone else "the strongest word of a line is fullest; underlined: against"
     told = "the strongest patch of a map is fullest, and outlined" if view.of_pictures else words_told
     sheet.text(x + 18, told, SMALL, palette.muted)
-    if view.checks:
+    if view.checks and not alone:
         sheet.y += 21
         sheet.text(MARGIN, "checks: ↑ larger is better, ↓ smaller is better, →0 nearer to 0 is better", SMALL, palette.muted)
     sheet.y += 6
