@@ -59,11 +59,14 @@ def export(
         size: side of the pictures, where it is not the one that the run was measured at.
         data: examples to compare on; by default those of the recipe's first test set.
     Raises:
-        BadUsage: no such format, or one that needs a package that is not here.
+        BadUsage: no such format, or one that needs a package that is not here; or a model that writes step by step.
         GateMissed: the file's outputs differ from the run's by more than a ten-thousandth; nothing is left.
         PellucidError: the model does what the format cannot.
     """
     place = _place(run, to, out)
+    if hasattr(run.task, "force"):
+        told = "writes its answer word by word, as often as that is long; an exported file would hold one pass of it"
+        raise BadUsage(f"{run.folder}: {type(run.task).__name__} {told}. Ask the run itself: pellucid predict {run.folder}")
     now = _made_ready(run, size, data)
     for old in _files(place):
         if old.exists():
