@@ -5,7 +5,7 @@ import pathlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
@@ -17,6 +17,7 @@ SPECIAL = ("<pad>", "<s>", "</s>", "<unk>")
 _WORD = re.compile(r"\S+")
 
 
+@runtime_checkable
 class Tokenizer(Protocol):
     """Both languages of a parser."""
 

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pellucid.task import Batch, Output
-from pellucid.tasks.parsing.decode import Net, State, greedy
+from pellucid.tasks.parsing.decode import GREEDY, Net, State, Writing, Written, beam, greedy
 
 
 class Parser(nn.Module):
@@ -17,9 +17,9 @@ class Parser(nn.Module):
         most: tokens written at most.
     """
 
-    def __init__(self, net: nn.Module, most: int, beams: int = 1):
+    def __init__(self, net: nn.Module, most: int, how: Writing = GREEDY):
         super().__init__()
-        self.net, self.most, self.beams = net, most, beams
+        self.net, self.most, self.how = net, most, how
 
     def forward(self, batch: Batch) -> Output:
         """`tokens`, `tokens_present` and `token_log_probs` (b t): of what the batch says under `said`, else of what the net writes."""
@@ -30,8 +30,9 @@ class Parser(nn.Module):
             return _output(said, present, log_probs_of(net.forced(state, said), said, present))
         return _output(*self._written(net, state, batch["tokens"]))
 
-    def _written(self, net: Net, state: State, tokens: Int[Tensor, "b n"]) -> tuple[Tensor, Tensor, Tensor]:
-        return greedy(net, state, len(tokens), self.most, tokens.device)
+    def _written(self, net: Net, state: State, tokens: Int[Tensor, "b n"]) -> Written:
+        find = beam if self.how.beams > 1 else greedy
+        return find(net, state, len(tokens), self.most, tokens.device, self.how)
 
 
 def log_probs_of(logits: Float[Tensor, "b t v"], said: Int[Tensor, "b t"], present: Bool[Tensor, "b t"]) -> Float[Tensor, "b t"]:

@@ -1,8 +1,9 @@
 """Any encoder-decoder of transformers as a net that writes token by token."""
 
-import copy
+import contextlib
+import json
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,14 +11,17 @@ import torch
 from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from transformers import AutoModelForSeq2SeqLM, DynamicCache, EncoderDecoderCache, T5Config
+from transformers import AutoModelForSeq2SeqLM, DynamicCache, EncoderDecoderCache, GenerationConfig, T5Config
 from transformers.modeling_outputs import BaseModelOutput
+from transformers.models.auto.modeling_auto import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
 
 from pellucid.errors import BadData, BadUsage
 from pellucid.nn.language import load_config, load_weights, unheard
+from pellucid.tasks.parsing.decode import Writing
 
 State = dict[str, Any]
 SPECIAL = ("pad_token_id", "eos_token_id", "bos_token_id", "decoder_start_token_id", "forced_eos_token_id", "forced_bos_token_id")
+SEARCH = ("num_beams", "length_penalty", "early_stopping")
 
 
 class Pretrained(nn.Module):
@@ -68,22 +72,45 @@ class Pretrained(nn.Module):
 # ---- building ---------------------------------------------------------------------------------------------------------
 
 
-def load(place: str, dropout: float | None, from_random: bool) -> nn.Module:
-    """An encoder-decoder by folder or hub name; the same architecture with fresh weights where `from_random`.
+def configuration(place: str, dropout: float | None) -> Any:
+    """The architecture of an encoder-decoder, by folder or hub name.
 
     Raises:
-        BadData: no such model, none that writes, or weights that lack keys.
+        BadData: no such model, or none that reads a text and writes one.
     """
     config = load_config(place, dropout)
-    if not config.is_encoder_decoder:
-        raise BadData(f"model {place!r}: a {config.model_type} only reads; a parser needs an encoder-decoder, as T5 or BART")
-    return bare(config) if from_random else load_weights(AutoModelForSeq2SeqLM, place, config)
+    if config.model_type not in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES or not config.is_encoder_decoder:
+        raise BadData(f"model {place!r}: {config.model_type} is no encoder-decoder of texts; a parser needs one, as T5 or BART")
+    # none but the first T5 ties its output, which is the one that scales it; transformers 5 says that all do
+    config.untied_output |= config.model_type == "mt5" or getattr(config, "scale_decoder_outputs", None) is False
+    return config
+
+
+def load(place: str, config: Any, from_random: bool) -> nn.Module:
+    """The encoder-decoder of that configuration with the weights at the place; with fresh ones where `from_random`.
+
+    Raises:
+        BadData: there are no weights, or they lack keys.
+    """
+    inner: Any = bare(config)
+    if not from_random:
+        frozen = {name for name, p in inner.named_parameters() if not p.requires_grad}  # Marian's sines, which loading sets free
+        inner = load_weights(AutoModelForSeq2SeqLM, place, config)
+        for name in frozen:
+            inner.get_parameter(name).requires_grad_(False)
+    with unheard(), contextlib.suppress(OSError):  # a folder without the file leaves it to the configuration
+        inner.generation_config = GenerationConfig.from_pretrained(place)
+    return inner
 
 
 def bare(config: Any) -> nn.Module:
     """The architecture with fresh weights."""
     with unheard():
-        return AutoModelForSeq2SeqLM.from_config(config).float()
+        model = AutoModelForSeq2SeqLM.from_config(config).float()
+    output = model.get_output_embeddings()
+    if getattr(config, "untied_output", False) and output.weight is model.get_input_embeddings().weight:
+        output.weight = nn.Parameter(torch.randn_like(output.weight) * getattr(config, "initializer_factor", 1.0))  # as T5 draws it
+    return model
 
 
 def small(vocabulary: int, width: int, layers: int, dropout: float, pad_id: int, end_id: int, start_id: int) -> nn.Module:
@@ -106,11 +133,71 @@ def small(vocabulary: int, width: int, layers: int, dropout: float, pad_id: int,
     return bare(config)
 
 
-def vocabulary_weights(inner: Any) -> list[Any]:
-    """The modules that hold a row for each piece: word vectors of encoder and decoder, and the output layer."""
-    found = [inner.get_input_embeddings(), inner.get_output_embeddings()]
-    found += [stack.get_input_embeddings() for stack in (inner.get_encoder(), inner.get_decoder())]
-    return list({id(m): m for m in found if m is not None}.values())
+def writing(inner: Any, beams: int) -> Writing:
+    """How the model's own settings say that it writes.
+
+    Differs: what is meant to keep prose from repeating itself (`no_repeat_ngram_size`, `repetition_penalty`, least lengths) goes; of
+    banned words those of one piece are held to.
+
+    Args:
+        beams: 0 is the model's own number.
+    """
+    told = inner.generation_config
+    penalty = told.length_penalty
+    return Writing(
+        beams=beams or told.num_beams or 1,
+        length_penalty=1.0 if penalty is None else float(penalty),
+        early=told.early_stopping is True,
+        banned=tuple(word[0] for word in told.bad_words_ids or [] if len(word) == 1),
+        first=told.forced_bos_token_id,
+        last=told.forced_eos_token_id,
+        renormalise=bool(told.renormalize_logits),
+    )
+
+
+def positions(inner: Any) -> int | None:
+    """Longest text and target that the model has places for; None for one that counts distances, as T5."""
+    return getattr(inner.config, "max_position_embeddings", None)
+
+
+# ---- pieces -----------------------------------------------------------------------------------------------------------
+
+
+def tables(inner: Any) -> list[Any]:
+    """The modules with a row for each piece: word vectors, output layer, word vectors of the encoder and of the decoder.
+
+    The first is one of its own, from which the stacks' were taken, or the encoder's.
+    """
+    stacks = [stack.get_input_embeddings() for stack in (inner.get_encoder(), inner.get_decoder())]
+    return [getattr(inner.base_model, "shared", stacks[0]), inner.get_output_embeddings(), *stacks]
+
+
+def owners(inner: Any) -> list[int]:
+    """For each of the tables the first that has the same weight."""
+    weights = [table.weight for table in tables(inner)]
+    return [next(j for j, other in enumerate(weights) if other is weight) for weight in weights]
+
+
+def fill(inner: Any, weights: Mapping[int, Tensor], owners: Sequence[int]) -> None:
+    """Gives each table the weight of its owner."""
+    fresh = {i: nn.Parameter(weight) for i, weight in weights.items()}
+    for table, i in zip(tables(inner), owners, strict=True):
+        table.weight = fresh[i]
+        if isinstance(table, nn.Embedding):
+            table.num_embeddings = len(fresh[i])
+            table.padding_idx = inner.config.pad_token_id if table.padding_idx is not None else None
+        else:
+            table.out_features = len(fresh[i])
+
+
+def tell(config: Any, vocabulary: int, ids: Mapping[str, int | None]) -> None:
+    """Writes the size of a vocabulary and its special ids into a configuration."""
+    config.vocab_size = vocabulary
+    if hasattr(config, "decoder_vocab_size"):
+        config.decoder_vocab_size = vocabulary
+    for key in SPECIAL:
+        if hasattr(config, key):
+            setattr(config, key, ids.get(key))
 
 
 def keep_pieces(inner: Any, kept: Sequence[int]) -> None:
@@ -119,57 +206,60 @@ def keep_pieces(inner: Any, kept: Sequence[int]) -> None:
     Raises:
         BadUsage: encoder and decoder have vocabularies of their own.
     """
-    modules, rows = vocabulary_weights(inner), torch.as_tensor(np.asarray(kept), dtype=torch.long)
-    if len({m.weight.shape[0] for m in modules}) > 1:
+    before, own, rows = tables(inner), owners(inner), torch.as_tensor(np.asarray(kept), dtype=torch.long)
+    if len({len(table.weight) for table in before}) > 1:
         raise BadUsage("task.trim: encoder and decoder have vocabularies of their own; set task.trim=false")
-    place = {int(old): new for new, old in enumerate(kept)}
-    fresh: dict[int, nn.Parameter] = {}
-    for module in modules:
-        weight = module.weight
-        module.weight = fresh.setdefault(id(weight), nn.Parameter(weight.detach()[rows].clone()))
-        if isinstance(module, nn.Embedding):
-            module.num_embeddings = len(kept)
-            module.padding_idx = place.get(module.padding_idx) if module.padding_idx is not None else None
-        else:
-            module.out_features = len(kept)
-    if getattr(inner, "final_logits_bias", None) is not None:
-        inner.register_buffer("final_logits_bias", inner.final_logits_bias[:, rows].clone())
-    _tell_config(inner.config, place)
-
-
-def _tell_config(config: Any, place: dict[int, int]) -> None:
-    config.vocab_size = len(place)
-    if hasattr(config, "decoder_vocab_size"):
-        config.decoder_vocab_size = len(place)
+    place: dict[Any, int] = {int(old): new for new, old in enumerate(kept)}
+    told = inner.generation_config
+    tell(inner.config, len(kept), {key: place.get(getattr(inner.config, key, None)) for key in SPECIAL})
     for key in SPECIAL:
-        if isinstance(old := getattr(config, key, None), int):
-            setattr(config, key, place.get(old))
+        setattr(told, key, place.get(getattr(told, key)))
+    told.bad_words_ids = [[place[i] for i in word] for word in told.bad_words_ids or [] if set(word) <= place.keys()] or None
+    fill(inner, {i: before[i].weight.detach()[rows].clone() for i in set(own)}, own)
+    if getattr(inner, "final_logits_bias", None) is not None:
+        inner.final_logits_bias = inner.final_logits_bias[:, rows].clone()
 
 
-def start_afresh(inner: Any, vocabulary: int) -> None:
+def forget_rules(inner: Any, ids: Mapping[str, int | None]) -> None:
+    """What may be written is told in pieces that the model has no more; how it is looked for stays."""
+    inner.generation_config = GenerationConfig(**{key: getattr(inner.generation_config, key) for key in SEARCH}, **ids)
+
+
+def start_afresh(inner: Any, vocabulary: int, ids: Mapping[str, int | None]) -> None:
     """Word vectors, of encoder and decoder each, and an output layer of their own in place of the model's, drawn as torch draws them.
 
+    Args:
+        ids: of the special pieces, under the names that configurations have for them.
     Source: Orhan 2021, whose protein models have learned no words. Differs: there a third table, which nothing reads, is drawn too.
     """
     width = inner.config.d_model
-    shared = nn.Embedding(vocabulary, width)
-    for stack, table in ((inner.get_encoder(), shared), (inner.get_decoder(), nn.Embedding(vocabulary, width))):
-        stack.set_input_embeddings(table)
-    if hasattr(inner, "shared"):
-        inner.shared = shared
-    inner.set_output_embeddings(nn.Linear(width, vocabulary, bias=False))
-    inner.config.vocab_size = vocabulary
+    tell(inner.config, vocabulary, ids)
     inner.config.tie_word_embeddings = False
     if hasattr(inner.config, "scale_decoder_outputs"):
         inner.config.scale_decoder_outputs = False
+    forget_rules(inner, ids)
+    read, written = (nn.Embedding(vocabulary, width).weight.detach() for _ in range(2))
+    fill(inner, {0: read, 3: written, 1: nn.Linear(width, vocabulary, bias=False).weight.detach()}, [0, 1, 0, 3])
+    if getattr(inner, "final_logits_bias", None) is not None:
+        inner.final_logits_bias = torch.zeros(1, vocabulary)
+
+
+# ---- keeping ----------------------------------------------------------------------------------------------------------
 
 
 def write_config(inner: Any, folder: pathlib.Path) -> None:
-    """The architecture, in the layout of transformers."""
-    config = copy.deepcopy(inner.config)
-    config.save_pretrained(folder)
+    """The architecture, how it writes, and which tables share a weight, of which transformers keeps its own notion."""
+    inner.config.save_pretrained(folder)
+    inner.generation_config.to_json_file(folder / "generation_config.json")
+    (folder / "tables.json").write_text(json.dumps(owners(inner)) + "\n")
 
 
-def read_config(folder: pathlib.Path, dropout: float | None) -> Any:
-    """What `write_config` wrote."""
-    return load_config(str(folder), dropout)
+def read_config(folder: pathlib.Path, dropout: float | None) -> nn.Module:
+    """What `write_config` wrote, with fresh weights."""
+    inner: Any = bare(load_config(str(folder), dropout))
+    with unheard():
+        inner.generation_config = GenerationConfig.from_pretrained(folder)
+    own = json.loads((folder / "tables.json").read_text())
+    before = tables(inner)
+    fill(inner, {i: before[i].weight.detach().clone() for i in set(own)}, own)
+    return inner

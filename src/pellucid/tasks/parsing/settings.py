@@ -25,9 +25,9 @@ class ParsingSettings:
         tokenizer: `words` learns a vocabulary of words parted by blanks from the training set; empty is the model's own, or `words`
             where it has none; else that of another model.
         prefix: written in front of every text.
-        max_source: tokens kept of a text.
-        max_target: most tokens of a target, and most that are written.
-        beams: 1 takes the likeliest token each time, more search with so many beams; 0 leaves it to the model's own settings.
+        max_source: tokens kept of a text; never more than the model has places for.
+        max_target: most tokens of a target, and most that are written; never more than the model has places for.
+        beams: 1 takes the likeliest token each time, more search with so many beams; 0 is the number in the model's own settings.
         fresh_embeddings: word vectors and output layer are thrown away and drawn anew, not tied to each other, as where the pretrained
             model speaks no language that the tokenizer knows.
         trim: cut from word vectors and output layer the pieces that the training set does not have; they become unknown.
@@ -41,8 +41,8 @@ class ParsingSettings:
     from_random: bool = False
     tokenizer: str = ""
     prefix: str = ""
-    max_source: int = 512
-    max_target: int = 512
+    max_source: int = 1024
+    max_target: int = 1024
     beams: int = 1
     fresh_embeddings: bool = False
     trim: bool = False

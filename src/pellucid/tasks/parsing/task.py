@@ -2,6 +2,7 @@
 
 import pathlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,13 @@ from transformers import AutoTokenizer
 
 from pellucid.data import seq2seq
 from pellucid.data.read import require
-from pellucid.errors import BadData
+from pellucid.errors import BadData, BadUsage
 from pellucid.metrics.sequences import ExactMatch, ExactMatchIds, TokenAccuracy
 from pellucid.nn.language import blocks
 from pellucid.task import Batch, Example, Metric, Output, Site
 from pellucid.tasks.parsing import pretrained
-from pellucid.tasks.parsing.data import ModelTokenizer, Rewritten, Tokenizer, Words, load_tokenizer, places, seen
+from pellucid.tasks.parsing.data import ModelTokenizer, Rewritten, Tokenizer, Words, load_tokenizer, places, rewritten, seen
+from pellucid.tasks.parsing.decode import Writing
 from pellucid.tasks.parsing.model import Parser
 from pellucid.tasks.parsing.pretrained import Pretrained
 from pellucid.tasks.parsing.recurrent import Recurrent
@@ -215,29 +217,52 @@ def _name(model: nn.Module, wanted: nn.Module) -> str:
 
 def build(settings: ParsingSettings, train: Sequence[Example]) -> Parsing:
     """The task as `settings` say, its vocabulary from the training examples."""
-    source = str(train[0]["id"]) if train else "training set"
-    require(train, ("text", "label"), source)
-    texts, targets = [settings.prefix + e["text"] for e in train], [e["label"] for e in train]
+    require(train, ("text", "label"), str(train[0]["id"]) if train else "training set")
+    texts, targets = [settings.prefix + e["text"] for e in train], [rewritten(e["label"], settings.rewrite) for e in train]
     if settings.model in OWN:
-        words = Words.learn([*texts, *(t for t in targets)])
+        words = Words.learn([*texts, *targets])
         return _assembled(settings, words, _own(settings, words))
-    place = _place(settings.model)
-    inner: Any = pretrained.load(place, settings.dropout, settings.from_random)
-    tokenizer = load_model_tokenizer(settings.tokenizer or place, inner.config)
-    if settings.fresh_embeddings:
-        pretrained.start_afresh(inner, max(len(tokenizer.inner), inner.config.vocab_size))
-    if settings.trim:
+    place = str(seq2seq.seq2seq_folder(settings.model)) if settings.model in seq2seq.SEQ2SEQ else settings.model
+    config = pretrained.configuration(place, settings.dropout)
+    if settings.tokenizer == "words":
+        tokenizer: Words | ModelTokenizer = Words.learn([*texts, *targets])
+    else:
+        tokenizer = load_model_tokenizer(settings.tokenizer or place, config, own=not settings.tokenizer)
+    inner = _sized(settings, place, config, tokenizer)
+    if settings.trim and isinstance(tokenizer, ModelTokenizer):
         kept = seen(tokenizer, texts, targets)
         pretrained.keep_pieces(inner, kept.tolist())
         tokenizer = ModelTokenizer(tokenizer.inner, tokenizer.first, kept)
     return _assembled(settings, tokenizer, inner)
 
 
-def _assembled(settings: ParsingSettings, tokenizer: Tokenizer, inner: nn.Module) -> Parsing:
-    ids = (tokenizer.start_id, tokenizer.end_id, tokenizer.pad_id)
-    net = inner if isinstance(inner, Recurrent) else Pretrained(inner, *ids)
+def _sized(settings: ParsingSettings, place: str, config: Any, tokenizer: Words | ModelTokenizer) -> Any:
+    """The model at a place, with a row for each piece of the tokenizer."""
+    pieces = len(tokenizer.vocabulary) if isinstance(tokenizer, Words) else len(tokenizer.inner)
+    ids = {"pad_token_id": tokenizer.pad_id, "eos_token_id": tokenizer.end_id, "decoder_start_token_id": tokenizer.start_id}
+    size = pieces if isinstance(tokenizer, Words) else max(pieces, config.vocab_size)
+    anew = bool(settings.tokenizer) and settings.from_random
+    if anew:
+        pretrained.tell(config, size, ids)
+    inner: Any = pretrained.load(place, config, settings.from_random)
+    if anew:
+        pretrained.forget_rules(inner, ids)
+    if settings.fresh_embeddings:
+        pretrained.start_afresh(inner, size, ids)
+    elif not settings.from_random and (isinstance(tokenizer, Words) or pieces > config.vocab_size):
+        told = f"task.tokenizer={settings.tokenizer}: model {settings.model!r} has not learned its {pieces} pieces"
+        raise BadUsage(f"{told}; set task.fresh_embeddings=true, or task.from_random=true")
+    return inner
+
+
+def _assembled(settings: ParsingSettings, tokenizer: Tokenizer, inner: Any) -> Parsing:
     told = Rewritten(tokenizer, settings.rewrite) if settings.rewrite else tokenizer
-    return Parsing(Parser(net, settings.max_target, settings.beams), told, settings)
+    if isinstance(inner, Recurrent):
+        return Parsing(Parser(inner, settings.max_target, Writing(settings.beams or 1)), told, settings)
+    if most := pretrained.positions(inner):
+        settings = replace(settings, max_source=min(settings.max_source, most), max_target=min(settings.max_target, most))
+    net = Pretrained(inner, tokenizer.start_id, tokenizer.end_id, tokenizer.pad_id)
+    return Parsing(Parser(net, settings.max_target, pretrained.writing(inner, settings.beams)), told, settings)
 
 
 def _own(settings: ParsingSettings, words: Words) -> Any:
@@ -247,35 +272,49 @@ def _own(settings: ParsingSettings, words: Words) -> Any:
     return pretrained.small(size, settings.width, settings.layers, dropout, words.pad_id, words.end_id, words.start_id)
 
 
-def _place(model: str) -> str:
-    return str(seq2seq.seq2seq_folder(model)) if model in seq2seq.SEQ2SEQ else model
-
-
-def load_model_tokenizer(place: str, config: Any) -> ModelTokenizer:
+def load_model_tokenizer(place: str, config: Any, own: bool = True) -> ModelTokenizer:
     """The tokenizer of a folder or hub name, for a model of that configuration.
 
+    Args:
+        own: it is the model's, and not another's.
     Raises:
-        BadData: there is none.
+        BadData: there is none, or it has no token that ends or pads.
     """
     try:
         inner = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
-    except (OSError, ValueError, ImportError) as error:
-        raise BadData(f"model {place!r}: {str(error).strip().splitlines()[0]}") from None
+    except ImportError as error:
+        hint = "; pip install 'pellucid[marian]'" if "sentencepiece" in str(error).lower() else ""
+        raise BadData(f"tokenizer {place!r}: {str(error).strip().splitlines()[0]}{hint}") from None
+    except (OSError, ValueError) as error:
+        raise BadData(f"tokenizer {place!r}: {str(error).strip().splitlines()[0]}") from None
+    if len(inner.get_vocab()) - len(inner.all_special_tokens) < 2:  # transformers 5 makes one up where there is no file
+        raise BadData(f"tokenizer {place!r} has no pieces; another model's, or `words`, may be named by task.tokenizer")
+    if inner.eos_token_id is None or inner.pad_token_id is None:
+        raise BadData(f"tokenizer {place!r} has no token that {'ends' if inner.eos_token_id is None else 'pads'} a text; a parser needs it")
+    return ModelTokenizer(inner, _start(inner, config, own))
+
+
+def _start(inner: Any, config: Any, own: bool) -> int:
+    """The id that the decoder begins with; in another model's tokenizer the one of the same role."""
     start = config.decoder_start_token_id
-    if start is None:  # mBART begins with the code of the language that it writes
-        start = inner.convert_tokens_to_ids(inner.tgt_lang) if getattr(inner, "tgt_lang", None) else config.bos_token_id
-    return ModelTokenizer(inner, start)
+    roles = {
+        config.pad_token_id: inner.pad_token_id,
+        config.eos_token_id: inner.eos_token_id,
+        getattr(config, "bos_token_id", None): inner.bos_token_id,
+    }
+    if start is not None:
+        return int(start if own else roles.get(start, inner.pad_token_id))
+    language = getattr(inner, "tgt_lang", None) or getattr(inner, "src_lang", None)  # mBART begins with the one that it writes
+    return int(inner.convert_tokens_to_ids(language) if language else config.bos_token_id)
 
 
 def restore(settings: ParsingSettings, folder: pathlib.Path) -> Parsing:
     """The task that a run's `preprocessing` folder describes; weights come after."""
     tokenizer = load_tokenizer(folder)
-    if isinstance(tokenizer, Words):
+    if settings.model in OWN:
+        assert isinstance(tokenizer, Words)
         return _assembled(settings, tokenizer, _own(settings, tokenizer))
-    inner: Any = pretrained.bare(pretrained.read_config(folder, settings.dropout))
-    if settings.fresh_embeddings:
-        pretrained.start_afresh(inner, inner.config.vocab_size)
-    return _assembled(settings, tokenizer, inner)
+    return _assembled(settings, tokenizer, pretrained.read_config(folder, settings.dropout))
 
 
 def write(task: Parsing, folder: pathlib.Path) -> None:
