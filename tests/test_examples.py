@@ -51,3 +51,22 @@ def test_patches_of_another_picture_are_told_apart_from_a_pictures_own(tmp_path,
     assert set(told) == {"own patches", "another picture's"}
     assert all(0 <= numbers["mean_iou"] <= 1 for numbers in told.values())
     assert told["own patches"] != told["another picture's"]
+
+
+def test_the_word_that_an_action_rests_on_is_the_one_that_changes_it(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    import explain_a_parse
+
+    from untrained import made
+
+    assert explain_a_parse.truth("walk left and run") == [1, 0, 3]
+    assert explain_a_parse.truth("jump around right") == [2, 0] * 4
+    assert explain_a_parse.truth("look twice after turn opposite right") == [5, 5, 0, 0]  # I_TURN_RIGHT twice, then I_LOOK twice
+    table = tmp_path / "commands.csv"
+    table.write_text("text,label\nturn left,I_TURN_LEFT\nwalk and run,I_WALK I_RUN\n")
+    sets = {"train.source": f"csv:{table}", "tests": f"{{home: {{source: 'csv:{table}'}}}}", "task.width": "8"}
+    made("parsing:recurrent_scan", tmp_path / "run", **sets)
+    told = explain_a_parse.main([str(tmp_path / "run"), "--sites", "memory"])
+    assert list(told) == ["trained, memory", "random weights, memory", "chance"]
+    assert set(told["chance"].values()) == {(1 / 2 + 1 / 3 + 1 / 3) / 3}
+    assert all(rate in (0, 1 / 3, 2 / 3, 1) for row in list(told.values())[:2] for rate in row.values())
