@@ -30,7 +30,7 @@ _KINDS = {
     "shapes": "train, test, away: generated discs, squares and triangles with their boxes; options ?num=N&sizes=mixed&masks=yes",
     "textures": "train, test: generated pictures without labels, patched together of textures; options ?num=N&sizes=mixed",
     "functional": "4_20/points, 4_20/train and so on: generated points whose right explanations are known, COLUMNS_DIFFICULTY/PART",
-    "scan": "SCAN: SPLIT/train, SPLIT/test (simple, length, addprim_jump ...), all, ?least=N&most=N actions; longer/test?parts=N&over=N&num=N; or a file",
+    "scan": "SCAN: SPLIT/train, SPLIT/test (simple, addprim_jump ...) or all, ?least=N&most=N actions; longer/test?parts=N&over=N; a file",
     "cogs": "COGS: a tsv file, plain or .gz, of sentence, logical form, type; options ?to_depth=D&part=train|test or ?to_depth=D&with=FILE",
     "cogs-like": "train, dev, test, gen or a kind: new sentences of COGS's grammar; options ?num=N&seed=S&depth=D (or FROM-TO)",
     "hf": "Hugging Face datasets: a local folder or a hub name; options ?config=NAME&split=NAME&revision=NAME",

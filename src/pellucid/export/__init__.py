@@ -65,8 +65,8 @@ def export(
     """
     place = _place(run, to, out)
     if hasattr(run.task, "force"):
-        told = "writes its answer word by word, as often as that is long; an exported file would hold one pass of it"
-        raise BadUsage(f"{run.folder}: {type(run.task).__name__} {told}. Ask the run itself: pellucid predict {run.folder}")
+        why = "writes its answer word by word, as often as that is long; an exported file would hold one pass of it"
+        raise BadUsage(f"{run.folder}: {type(run.task).__name__} {why}. Ask the run itself: pellucid predict {run.folder}")
     now = _made_ready(run, size, data)
     for old in _files(place):
         if old.exists():
