@@ -154,6 +154,7 @@ def shares(sentences: Iterable[Sentence]) -> dict[str, float]:
         for role, phrase in list(zip(roles_of(sentence.frame), sentence.phrases, strict=True))[1:]:
             if role == "theme" and phrase.nouns[0][0]:
                 objects[f"object with {len(phrase.prepositions)} places"] += 1
+            found["a name as object"] += role == "theme" and not phrase.nouns[0][0]
     nouns = max(1, sum(objects.values()))
     return {name: n / total for name, n in found.items()} | {name: n / nouns for name, n in objects.items()}
 
