@@ -139,6 +139,10 @@ def test_an_end_is_said_where_it_was_made_or_should_be(folder, target, made, mor
     assert [pair.tone for pair in found.shown].count("first") == 1
 
 
+def test_a_gap_is_told_as_nothing(folder):
+    assert example(folder, "a b c", "a c").spoken.endswith("First wrong: word 2 of 3, nothing for b.")
+
+
 def test_of_a_long_output_the_words_around_the_first_wrong_one_are_shown_and_all_can_be(folder):
     target = ["a"] * 480
     made = [*target[:300], "b", *target[301:]]
