@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pellucid import parses, showing
@@ -101,6 +101,7 @@ def test_few_lengths_stand_by_themselves_and_many_in_round_bins():
     assert [p["n"] for p in many] == [5] * 9 + [3]
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(0, 900), min_size=1, max_size=30))
 def test_every_target_is_in_one_of_at_most_twelve_bins(lengths):
     rows = [parses._Row({}, [], ["a"] * n, True, "right", 0.0) for n in lengths]

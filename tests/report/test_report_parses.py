@@ -6,7 +6,7 @@ import re
 
 import pytest
 import report_run
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pellucid.errors import BadData
@@ -90,6 +90,7 @@ def test_words_are_aligned_with_the_fewest_changes(target, made, found):
     assert [f"{a or '-'}{b or '-'}" for a, b in pairs] == found
 
 
+@settings(max_examples=60, deadline=None)
 @given(WORDS, WORDS)
 def test_an_alignment_holds_both_and_differs_first_where_they_part(target, made):
     pairs = parses.aligned(target, made)
@@ -98,6 +99,7 @@ def test_an_alignment_holds_both_and_differs_first_where_they_part(target, made)
     assert next((i for i, (a, b) in enumerate(pairs) if a != b), None) == first_wrong(target, made)
 
 
+@settings(max_examples=60, deadline=None)
 @given(WORDS, WORDS)
 def test_an_alignment_changes_no_more_than_it_must(target, made):
     @functools.cache
