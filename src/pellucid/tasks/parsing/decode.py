@@ -113,7 +113,7 @@ def beam(net: Net, state: State, num_rows: int, most: int, device: torch.device,
     totals = torch.full((num_rows, k), -torch.inf, device=device)
     totals[:, 0] = 0.0  # the beams begin alike: one stands for all
     said, log_probs = last.new_zeros(num_rows, k, 0), totals.new_zeros(num_rows, k, 0)
-    for t in range(most if num_rows else 0):
+    for t in range(most):
         logits, state = net.step(state, last)
         plain = logits.float().log_softmax(-1)
         best, source, token, own = _candidates(plain, totals, t, most, how)

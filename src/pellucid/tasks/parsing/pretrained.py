@@ -11,7 +11,8 @@ import torch
 from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from transformers import AutoModelForSeq2SeqLM, DynamicCache, EncoderDecoderCache, GenerationConfig, T5Config
+from transformers import AutoModelForSeq2SeqLM, Cache, DynamicCache, EncoderDecoderCache, GenerationConfig, T5Config
+from transformers.cache_utils import DynamicLayer
 from transformers.modeling_outputs import BaseModelOutput
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
 
@@ -22,6 +23,29 @@ from pellucid.tasks.parsing.decode import Writing
 State = dict[str, Any]
 SPECIAL = ("pad_token_id", "eos_token_id", "bos_token_id", "decoder_start_token_id", "forced_eos_token_id", "forced_bos_token_id")
 SEARCH = ("num_beams", "length_penalty", "early_stopping")
+
+
+class Growing(DynamicLayer):
+    """Keys and values of a layer, in a room that doubles when it is full: transformers' own copies all of them at every token."""
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **more: Any) -> tuple[Tensor, Tensor]:
+        """Writes behind what is there; gives all."""
+        new, done = torch.stack([key_states, value_states]), self.get_seq_length()
+        length = done + new.shape[-2]
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+            self.room = new[..., :0, :]
+        if length > self.room.shape[-2]:
+            old, self.room = self.room, new.new_empty(*new.shape[:-2], max(16, 2 * length), new.shape[-1])
+            self.room[..., :done, :] = old[..., :done, :]
+        self.room[..., done:length, :] = new
+        self.keys, self.values = self.room[..., :length, :]
+        return self.keys, self.values
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        """Keeps these rows, which may repeat."""
+        length, self.room = self.get_seq_length(), self.room[:, indices]
+        self.keys, self.values = self.room[..., :length, :]
 
 
 class Pretrained(nn.Module):
@@ -49,14 +73,15 @@ class Pretrained(nn.Module):
 
     def step(self, state: State, tokens: Int[Tensor, " b"]) -> tuple[Float[Tensor, "b v"], State]:
         """Logits of what follows `tokens`; keys and values of what came before are kept."""
-        cache = state["cache"] or EncoderDecoderCache(DynamicCache(), DynamicCache())
+        cache = state["cache"] or EncoderDecoderCache(Cache(layer_class_to_replicate=Growing), DynamicCache())
         found = self._run(state, rearrange(tokens, "b -> b 1"), use_cache=True, past_key_values=cache)
         return found.logits[:, -1], {**state, "cache": found.past_key_values}
 
     def select(self, state: State, rows: Int[Tensor, " r"]) -> State:
         """The state of these rows, which may repeat; the one that was given is used up."""
-        if state["cache"] is not None:
-            state["cache"].batch_select_indices(rows)
+        if (cache := state["cache"]) is not None:
+            for part in (cache.self_attention_cache, cache.cross_attention_cache):
+                part.batch_select_indices(rows)
         return {"memory": state["memory"][rows], "present": state["present"][rows], "cache": state["cache"]}
 
     def _run(self, state: State, before: Tensor, **more: Any) -> Any:
