@@ -18,7 +18,7 @@ from pellucid.metrics.coco import coco_metrics
 from pellucid.metrics.multilabel import MeanAveragePrecision
 from pellucid.recipe import Data
 from pellucid.train.loop import start_fabric
-from toys import Mean, Pictures
+from toys import Mean, Pictures, Sentences
 from untrained import made
 
 LABELS = ("positive", "negative", "positive", "negative", "negative")
@@ -135,6 +135,13 @@ def test_classes_that_are_numbers_are_read_as_numbers(tmp_path):
     assert numbers(*toy(tmp_path, [{"label": 3}, {"label": 2}]), tmp_path / "p.txt") == {"accuracy": 0.5}
 
 
+def test_a_score_that_is_a_value_makes_predictions_numbers_whatever_the_target_is_called(tmp_path):
+    (tmp_path / "p.txt").write_text("3\n1.5\n")
+    done, data = toy(tmp_path, [{"rating": 3}, {"rating": 2}])
+    done.task = Sentences()
+    assert numbers(done, data, tmp_path / "p.txt") == {"squared_error": 0.125}
+
+
 def test_a_task_makes_its_predictions_of_what_was_written_and_takes_its_own_as_they_are(tmp_path):
     exact, length = Mean(lambda p, e: p["text"] == e["label"], True), Mean(lambda p, e: len(p["tokens"]), True)
     done, data = toy(
@@ -188,7 +195,7 @@ def test_a_metric_that_wants_more_than_the_file_tells_is_left_out_with_its_reaso
 def test_predictions_that_no_metric_takes_are_refused(tmp_path):
     labels = ("cat", "dog")
     done, data = toy(tmp_path, [{"labels": ["cat"]}, {"labels": []}], metrics=lambda: {"mAP": MeanAveragePrecision(labels)}, labels=labels)
-    (tmp_path / "p.txt").write_text("cat\ndog\n")
+    (tmp_path / "p.txt").write_text("cat|dog\ndog\n")
     with pytest.raises(BadData, match=r"p.txt row 1: prediction of example 'toy.jsonl:1' has no scores"):
         numbers(done, data, tmp_path / "p.txt")
     done.task.metrics = lambda: {"mAP": MeanAveragePrecision(labels), "any": Mean(lambda p, e: 1, True)}
