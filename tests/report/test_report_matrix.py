@@ -134,4 +134,5 @@ def test_the_terminal_fills_the_strongest_word_and_names_it():
     assert lines[2].endswith("jump +2") and "████" in lines[2]
     narrow = render.matrix(list(ROWS.items()), READ, 41).plain.splitlines()
     assert len(narrow) == 2 * 4 and narrow[0].split() + narrow[4].split() == READ
+    assert "left +4" not in narrow[1] and narrow[5].endswith("left +4")  # at the end of the row, and there alone
     assert all(len(line.rstrip()) <= 41 for line in narrow)

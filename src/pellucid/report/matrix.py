@@ -123,13 +123,13 @@ def _where(example: records.Explained, source: str) -> str:
 
 
 def _first_wrong(group: Sequence[records.Explained]) -> tuple[int, str]:
-    """The row where the output first differs from the label, and what should stand there; row -1 where none does."""
+    """The row, which there need not be, where the output first differs from the label, and what should stand there."""
     prediction, label = group[0]["prediction"], group[0].get("label")
     if not isinstance(prediction, str) or not isinstance(label, str):
         return -1, ""
     made, target = prediction.split(), label.split()
     at = first_wrong(made, target)
-    return (-1, "") if at is None or at >= len(group) else (at, target[at] if at < len(target) else "the end")
+    return (-1, "") if at is None else (at, target[at] if at < len(target) else "the end")
 
 
 def _matrix(group: Sequence[records.Explained], name: str, unit: str, wrong: tuple[int, str], source: str) -> Matrix:
