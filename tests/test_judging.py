@@ -124,7 +124,7 @@ def test_numbers_are_read_as_numbers(films, tmp_path, capsys):
     (tmp_path / "p.csv").write_text("prediction\n1\n1.0\n2\n3\n 6e0\n")
     found = measured(capsys, rater, films, tmp_path / "p.csv")
     assert found["rmse"] == pytest.approx(1.0)  # off by 1, 0, 0, 0, 2
-    for wrong, told in (("much", "'much' is not a number"), ("nan", "expected a finite number")):
+    for wrong, told in (("much", "is 'much', not a number"), ("nan", "is NaN, not a finite number")):
         (tmp_path / "p.csv").write_text(f"prediction\n1\n1\n{wrong}\n3\n4\n")
         line = refused(capsys, rater, films, tmp_path / "p.csv")
         assert "p.csv row 3" in line and told in line

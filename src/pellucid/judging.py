@@ -1,7 +1,6 @@
 """Predictions that another program wrote, measured by the task's own metrics."""
 
 import json
-import math
 import pathlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import Any
 
 from pellucid.data import tables
 from pellucid.errors import BadData
+from pellucid.metrics.paired import finite
 from pellucid.predicting import PARALLEL
 from pellucid.recipe import Data
 from pellucid.run import Run
@@ -155,7 +155,7 @@ def _prediction(task: Task, row: Row, example: Example, renamed: Mapping[str, st
             raise BadData(f"{row.where}: the prediction is {value!r}, expected a text")
         return own(str(value))
     if task.score_unit == "value" or isinstance(example.get("label"), (int, float)):
-        return _number(value, row.where)
+        return _number(value, row, example)
     names = list(map(str, getattr(task, "labels", ())))
     if not names or "label" not in example:
         return value
@@ -166,11 +166,8 @@ def _prediction(task: Task, row: Row, example: Example, renamed: Mapping[str, st
     return label
 
 
-def _number(value: Any, where: str) -> float:
+def _number(value: Any, row: Row, example: Example) -> float:
     try:
-        found = float(value)
-    except (TypeError, ValueError):
-        raise BadData(f"{where}: the prediction {value!r} is not a number") from None
-    if not math.isfinite(found):
-        raise BadData(f"{where}: the prediction is {value}; expected a finite number")
-    return found
+        return finite(value, example, f"{row.where}: the prediction")
+    except ValueError as error:
+        raise BadData(str(error)) from None

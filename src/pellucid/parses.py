@@ -131,10 +131,10 @@ def _tokens(found: Evaluation) -> dict[str, Any]:
     """How many are right by token ids, and of how many the target has pieces that the tokenizer does not know."""
     by_ids = None
     if all("target" in example for example in found.examples):
-        exact = sequences.ExactMatchIds()
+        exact = sequences.exact_match_ids()
         for prediction, example in zip(found.predictions, found.examples, strict=True):
             exact.update(prediction, example)
-        by_ids = int(sum(exact.shares.values))
+        by_ids = int(sum(exact.values))
     return {"right_by_ids": by_ids, "unknown": sum(bool(example.get("unknown")) for example in found.examples)}
 
 

@@ -3,7 +3,6 @@
 import dataclasses
 import difflib
 import os
-import pathlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -145,11 +144,11 @@ def _parts(source: str) -> tuple[str, str, dict[str, str]]:
     kind, colon, rest = source.partition(":")
     bare = source.partition("?")[0]
     told = tables.kind_of(bare) or layouts.kind_of(bare)
-    if not colon or (kind not in _KINDS and told and (pathlib.Path(bare).exists() or not kind.isalpha())):
+    if not colon or (kind not in _KINDS and told and (os.path.exists(bare) or not kind.isalpha())):
         kind, rest = "table", source  # a plain path
     if kind not in _KINDS:
         raise BadUsage(f"{source}: no kind of data {kind!r}{nearest(kind, list(_KINDS))}")
-    place, _, query = (rest, "", "") if pathlib.Path(rest).is_file() else rest.partition("?")
+    place, _, query = (rest, "", "") if os.path.isfile(rest) else rest.partition("?")
     pairs = [pair.partition("=") for pair in query.split("&") if pair]
     options = {name: value for name, _, value in pairs}
     if not place:

@@ -6,7 +6,7 @@ another program, the text alone; an example has `label` (text), `target` (ids, t
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,136 +27,36 @@ DEVIATE = 1.959963984540054  # of the normal distribution, between whose signs 9
 # ---- metrics ------------------------------------------------------------------------------------------------------
 
 
-class ExactMatch:
-    """Share of predictions whose words are those of the label; blanks do not count."""
+class PerSequence:
+    """The mean of a number from 0 to 1 that is told of each prediction and its example, also by the examples' `category`."""
 
     higher_is_better = True
 
-    def __init__(self, key: str = "label"):
-        self.key = key
-        self.shares = Shares()
+    def __init__(self, judge: Callable[[Any, Example], float]):
+        self.judge = judge
+        self.values: list[float] = []
+        self.categories: list[str | None] = []
 
     def update(self, prediction: Any, example: Example) -> None:
         """Counts one prediction.
 
         Raises:
-            BadData: it holds no text.
+            BadData: it does not hold what is judged, or the example does not.
         """
-        self.shares.add(words_of(prediction, example) == target_of(example, self.key).split(), example)
-
-    def merge(self, other: "ExactMatch") -> None:
-        """Appends what another has gathered."""
-        self.shares.merge(other.shares)
-
-    def compute(self) -> float:
-        """The share so far, 0 to 1."""
-        return self.shares.mean()
-
-    def resample(self, weights: Float[np.ndarray, "r n"]) -> Float[np.ndarray, " r"]:
-        """The share for every row of multiplicities, examples in the order of the updates."""
-        return self.shares.resample(weights)
-
-    def per_category(self) -> dict[str, Share]:
-        """How many are right of how many, by the examples' `category`."""
-        return self.shares.per_category()
-
-
-class ExactMatchIds:
-    """Share of predictions with the target's id at every position of the target, its end token included.
-
-    What follows the end token does not count, and nothing can hide in it: a longer output has another id where the end is due.
-    """
-
-    higher_is_better = True
-
-    def __init__(self, key: str = "target"):
-        self.key = key
-        self.shares = Shares()
-
-    def update(self, prediction: Any, example: Example) -> None:
-        """Counts one prediction, wider or narrower than its target.
-
-        Raises:
-            BadData: it holds no token ids, or the example has no target.
-        """
-        hits = _hits(prediction, example, self.key)
-        self.shares.add(hits.all(), example)
-
-    def merge(self, other: "ExactMatchIds") -> None:
-        """Appends what another has gathered."""
-        self.shares.merge(other.shares)
-
-    def compute(self) -> float:
-        """The share so far, 0 to 1."""
-        return self.shares.mean()
-
-    def resample(self, weights: Float[np.ndarray, "r n"]) -> Float[np.ndarray, " r"]:
-        """The share for every row of multiplicities, examples in the order of the updates."""
-        return self.shares.resample(weights)
-
-    def per_category(self) -> dict[str, Share]:
-        """How many are right of how many, by the examples' `category`."""
-        return self.shares.per_category()
-
-
-class TokenAccuracy:
-    """Share of the target's positions with the right id, its end token included; the mean over the examples."""
-
-    higher_is_better = True
-
-    def __init__(self, key: str = "target"):
-        self.key = key
-        self.shares = Shares()
-
-    def update(self, prediction: Any, example: Example) -> None:
-        """Counts one prediction; positions that it does not reach are wrong.
-
-        Raises:
-            BadData: it holds no token ids, or the example has no target.
-        """
-        hits = _hits(prediction, example, self.key)
-        self.shares.add(hits.mean(), example)
-
-    def merge(self, other: "TokenAccuracy") -> None:
-        """Appends what another has gathered."""
-        self.shares.merge(other.shares)
-
-    def compute(self) -> float:
-        """The mean so far, 0 to 1."""
-        return self.shares.mean()
-
-    def resample(self, weights: Float[np.ndarray, "r n"]) -> Float[np.ndarray, " r"]:
-        """The mean for every row of multiplicities, examples in the order of the updates."""
-        return self.shares.resample(weights)
-
-    def per_category(self) -> dict[str, Share]:
-        """The examples' shares together and their count, by the examples' `category`."""
-        return self.shares.per_category()
-
-
-class Shares:
-    """A number from 0 to 1 for each example, with its category."""
-
-    def __init__(self) -> None:
-        self.values: list[float] = []
-        self.categories: list[str | None] = []
-
-    def add(self, value: float | np.floating | np.bool_, example: Example) -> None:
-        """Appends one."""
-        self.values.append(float(value))
+        self.values.append(float(self.judge(prediction, example)))
         self.categories.append(None if example.get("category") is None else str(example["category"]))
 
-    def merge(self, other: "Shares") -> None:
-        """Appends another's."""
+    def merge(self, other: "PerSequence") -> None:
+        """Appends what another has gathered."""
         self.values += other.values
         self.categories += other.categories
 
-    def mean(self) -> float:
-        """Over all; NaN of none."""
+    def compute(self) -> float:
+        """The mean so far; NaN of none."""
         return float(self.resample(once(len(self.values)))[0]) if self.values else float("nan")
 
     def resample(self, weights: Float[np.ndarray, "r n"]) -> Float[np.ndarray, " r"]:
-        """The mean for every row of multiplicities."""
+        """The mean for every row of multiplicities, examples in the order of the updates."""
         return weights @ np.asarray(self.values, dtype=np.float64) / weights.sum(1)
 
     def per_category(self) -> dict[str, Share]:
@@ -167,6 +67,25 @@ class Shares:
                 right, n = found.get(category, (0.0, 0))
                 found[category] = (right + value, n + 1)
         return found
+
+
+def exact_match(key: str = "label") -> PerSequence:
+    """Share of predictions whose words are those of the label; blanks do not count."""
+    return PerSequence(lambda prediction, example: words_of(prediction, example) == target_of(example, key).split())
+
+
+def exact_match_ids(key: str = "target") -> PerSequence:
+    """Share of predictions with the target's id at every position of the target, its end token included.
+
+    Predictions may be wider or narrower. What follows the end token does not count, and nothing can hide in it: a longer output has
+    another id where the end is due.
+    """
+    return PerSequence(lambda prediction, example: bool(_hits(prediction, example, key).all()))
+
+
+def token_accuracy(key: str = "target") -> PerSequence:
+    """Share of the target's positions with the right id, its end token included; positions that are not reached are wrong."""
+    return PerSequence(lambda prediction, example: float(_hits(prediction, example, key).mean()))
 
 
 # ---- reading ------------------------------------------------------------------------------------------------------

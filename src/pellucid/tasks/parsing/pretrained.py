@@ -1,6 +1,5 @@
 """Any encoder-decoder of transformers as a net that writes token by token."""
 
-import contextlib
 import json
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -117,14 +116,20 @@ def load(place: str, config: Any, from_random: bool) -> nn.Module:
     Raises:
         BadData: there are no weights, or they lack keys.
     """
-    inner: Any = bare(config)
-    if not from_random:
-        frozen = {name for name, p in inner.named_parameters() if not p.requires_grad}  # Marian's sines, which loading sets free
+    if from_random:
+        inner: Any = bare(config)
+    else:
+        with torch.device("meta"):  # the architecture alone, without memory or time
+            frozen = [name for name, p in bare(config).named_parameters() if not p.requires_grad]  # Marian's sines
         inner = load_weights(AutoModelForSeq2SeqLM, place, config)
-        for name in frozen:
+        for name in frozen:  # which loading has set free
             inner.get_parameter(name).requires_grad_(False)
-    with unheard(), contextlib.suppress(OSError):  # a folder without the file leaves it to the configuration
-        inner.generation_config = GenerationConfig.from_pretrained(place)
+    try:
+        with unheard():
+            inner.generation_config = GenerationConfig.from_pretrained(place)
+    except OSError as error:  # without the file it is left to the configuration
+        if (pathlib.Path(place) / "generation_config.json").exists():
+            raise BadData(f"model {place!r}: generation_config.json: {str(error).splitlines()[0]}") from None
     return inner
 
 

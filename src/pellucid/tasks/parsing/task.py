@@ -15,7 +15,7 @@ from transformers import AutoTokenizer
 from pellucid.data import seq2seq
 from pellucid.data.read import require
 from pellucid.errors import BadData, BadUsage
-from pellucid.metrics.sequences import ExactMatch, ExactMatchIds, TokenAccuracy
+from pellucid.metrics.sequences import exact_match, exact_match_ids, token_accuracy
 from pellucid.nn.language import blocks
 from pellucid.task import Batch, Example, Metric, Output, Site
 from pellucid.tasks.parsing import pretrained
@@ -68,7 +68,7 @@ class Parsing:
         for row, ids in zip(rows, targets, strict=True):
             if len(ids) > most:
                 told = f"its target is {len(ids)} tokens long, task.max_target={most}"
-                raise BadData(f"{_where(row, source)}: {told}; raise that, or leave the row out")
+                raise BadData(f"{_where(row, source)}: {told}; raise that, unless the model has no more places, or leave the row out")
         unknown = self.tokenizer.unknown_id
         return [
             {**row, "target": ids, "length": row["length"] + len(ids), "unknown": bool((ids == unknown).any())}
@@ -121,7 +121,7 @@ class Parsing:
 
     def metrics(self) -> dict[str, Metric]:
         """Exact match of the string and of the tokens, and the share of right tokens."""
-        return {"exact_match": ExactMatch(), "exact_match_ids": ExactMatchIds(), "token_accuracy": TokenAccuracy()}
+        return {"exact_match": exact_match(), "exact_match_ids": exact_match_ids(), "token_accuracy": token_accuracy()}
 
     def force(self, examples: Sequence[Example], predictions: Sequence[Mapping[str, Any]]) -> list[Example]:
         """The examples, each with a prediction as what it says."""
