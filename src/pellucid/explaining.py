@@ -38,13 +38,6 @@ def training_statistics(task: Task, rows: Callable[[], Sequence[Example]], site:
     return statistics_at(task, examples, site, min(TOGETHER, batch_size))
 
 
-def told(task: Task, examples: Sequence[Example]) -> list[Example]:
-    """The examples; of a task that writes step by step, with what is right as what is written."""
-    if not hasattr(task, "force"):
-        return list(examples)
-    return list(task.force(examples, [task.prediction(e["label"]) for e in examples]))  # type: ignore[attr-defined]
-
-
 class Journal:
     """Records in a file of JSON lines, one question to a file; a line is there whole or not at all."""
 

@@ -21,7 +21,7 @@ from pellucid.errors import BadData, BadUsage, UnsafeInput
 from pellucid.evaluate import Evaluation, evaluate
 from pellucid.explain.attribution import Statistics
 from pellucid.explain.catalog import canonical
-from pellucid.explain.explain import Known, Question
+from pellucid.explain.explain import Known, Question, told_right
 from pellucid.explain.methods import Method
 from pellucid.explain.probe import find_site
 from pellucid.explain.readout import Readout, readout, train_readout
@@ -117,7 +117,7 @@ class Run:
     def _training_features(self, site: str) -> Evaluation:
         """Up to 2,000 training examples, from which distances are measured."""
         some = replace(self.recipe.train, limit=_least(self.recipe.train.limit, 2000))
-        return self.measure(explaining.told(self.task, self.prepared(some)), site)
+        return self.measure(told_right(self.task, self.prepared(some)), site)
 
     def _unlabelled(self, data: Data) -> list[Example]:
         rows = [{k: v for k, v in row.items() if k not in ("label", "labels")} for row in read(data)]
@@ -184,7 +184,7 @@ class Run:
         return explaining.training_statistics(self.task, lambda: self._training_rows(num), site, self.recipe.loop.eval_batch_size)
 
     def _training_rows(self, num: int) -> list[Example]:
-        return explaining.told(self.task, self.prepared(replace(self.recipe.train, limit=_least(self.recipe.train.limit, num))))
+        return told_right(self.task, self.prepared(replace(self.recipe.train, limit=_least(self.recipe.train.limit, num))))
 
     def readout(self, site: str) -> Method:
         """The readout bottleneck of a site, trained on 500 training examples the first time and kept in the folder."""

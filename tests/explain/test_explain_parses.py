@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from pellucid import cli, explaining, run
 from pellucid import recipe as recipes
 from pellucid.errors import BadData, BadUsage
-from pellucid.explain.explain import WRITTEN, Known, Question, explain, posed, statistics_at
+from pellucid.explain.explain import WRITTEN, Known, Question, explain, posed, statistics_at, told_right
 from pellucid.explained import Explained
 from pellucid.recipe import Data, Recipe
 from pellucid.tasks.parsing.data import Words
@@ -86,7 +86,7 @@ def examples(**more):
 
 
 def known(task):
-    told = explaining.told(task, task.prepare(examples(), "examples"))
+    told = told_right(task, task.prepare(examples(), "examples"))
     return Known(lambda site: statistics_at(task, told, site), gold=task.gold)
 
 

@@ -110,7 +110,7 @@ def posed(task: Task, examples: Sequence[Example], question: Question) -> list[E
         some = examples[first : first + question.batch_size]
         predictions = _predictions(task, some)
         if hasattr(task, "force"):
-            forced = task.force(some, _right(task, some) if question.answer == "gold" else predictions)
+            forced = told_right(task, some) if question.answer == "gold" else task.force(some, predictions)
             some = [{**e, WRITTEN: _said(p)} for e, p in zip(forced, predictions, strict=True)]
         if question.answer == EACH:
             found += [{**e, EACH: label} for e, p in zip(some, predictions, strict=True) for label in (_labels(p) or (None,))]
@@ -125,9 +125,16 @@ def _predictions(task: Task, examples: Sequence[Example]) -> list[Any]:
         return task.predict(task.model(batch), batch)
 
 
-def _right(task: Any, examples: Sequence[Example]) -> list[Any]:
+def told_right(task: Task, examples: Sequence[Example]) -> list[Example]:
+    """The examples; of a task that writes step by step, with what is right as what is to be written.
+
+    Raises:
+        BadData: an example has no label.
+    """
+    if not hasattr(task, "force"):
+        return list(examples)
     require(examples, ("label",), "explaining the gold answer")
-    return [task.prediction(e["label"]) for e in examples]
+    return list(task.force(examples, [task.prediction(e["label"]) for e in examples]))  # type: ignore[attr-defined]
 
 
 def _said(prediction: Any) -> Any:
