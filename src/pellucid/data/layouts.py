@@ -4,6 +4,7 @@ import pathlib
 from collections.abc import Callable, Mapping
 
 from pellucid.data import coco, folders, imagenet, pack, panoptic, shards, tags, voc
+from pellucid.data.iqa import lists, pieapp, sets
 from pellucid.data.sources import Rows
 
 KINDS = {
@@ -17,6 +18,16 @@ KINDS = {
     "voc": "PASCAL VOC; options ?set=trainval&year=2007,2012&classes=FILE&missing=skip",
     "nuswide": "table of path, list of tags and split, as ASL's authors prepared NUS-WIDE; options ?split=train&images=DIR&missing=skip",
     "openimages": "Open Images' verified labels; options ?split=validation&images=DIR&missing=skip&classes=trainable",
+    "live": "LIVE release 2: distorted pictures, their originals, DMOS; of this and the next, ?references=A,B&without=A,B&kinds=A,B"
+    "&without_kinds=A,B&range=LOW,HIGH&missing=skip",
+    "csiq": "CSIQ: distorted pictures, their originals, DMOS",
+    "tid": "TID2013 and TID2008: distorted pictures, their originals, MOS; option ?year=2008",
+    "kadid": "KADID-10k: distorted pictures, their originals, scores 1 to 5",
+    "kadis": "KADIS-700k: distorted pictures, their originals, another metric's scores; options ?label=vsi (or none)&scores=FILE",
+    "pieapp": "PieAPP: which of two distorted pictures people prefer; ?split=val, or ?split=test with errors of single ones",
+    "pipal": "PIPAL: restored pictures, their originals, Elo ratings",
+    "iqa": "table of distorted pictures, originals and scores; ?images=DIR&range=0,100&better=low (or &set=csiq)&split=COLUMN:VALUE"
+    "&name=NAME&reference=COLUMN&image=COLUMN&score=COLUMN&kind=COLUMN",
 }
 _READERS: dict[str, Callable[[str, Mapping[str, str]], Rows]] = {
     "folder": folders.read,
@@ -28,6 +39,14 @@ _READERS: dict[str, Callable[[str, Mapping[str, str]], Rows]] = {
     "voc": voc.read,
     "nuswide": tags.nuswide,
     "openimages": tags.openimages,
+    "live": sets.live,
+    "csiq": sets.csiq,
+    "tid": sets.tid,
+    "kadid": sets.kadid,
+    "kadis": sets.kadis,
+    "pieapp": pieapp.read,
+    "pipal": sets.pipal,
+    "iqa": lists.read,
 }
 
 

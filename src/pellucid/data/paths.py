@@ -12,6 +12,7 @@ from pellucid.errors import BadData, BadUsage
 
 OPTIONS: sources.Choices = {"images": (), "missing": ("refuse", "skip")}
 _COLUMNS = ("image", "path", "file", "filename", "file_name", "filepath", "image_path", "img")
+ROLES = ("image", "reference", "other")  # what is a whole path in an example
 _LISTS = ("labels", "absent", "unknown")
 
 
@@ -31,6 +32,9 @@ def column_of(rows: Rows, columns: Mapping[str, str]) -> str | None:
 def pictures(rows: Rows, columns: Mapping[str, str], table: str, options: Mapping[str, str]) -> Rows:
     """The rows with `image`: a path from the table's folder (or the option `images`), or the bytes that the table itself holds.
 
+    So are `reference`, the original of a distorted picture, and `other`, a second one, where all values of these columns look like pictures
+    or `columns` names them.
+
     Args:
         columns: as in `Data`.
         options: `images` and `missing`, as of `split_options`.
@@ -44,8 +48,20 @@ def pictures(rows: Rows, columns: Mapping[str, str], table: str, options: Mappin
     if column is None:
         return rows
     folder = os.path.expanduser(options.get("images", os.path.dirname(table)))
-    found = [{**row, "image": source_of(row.get(column), folder, row["id"])} for row in rows]
-    return sources.with_pictures(found, options.get("missing", "refuse"), table)
+    for role, name in {"image": column, **beside(rows, columns)}.items():
+        found = [{**row, role: source_of(row.get(name), folder, row["id"])} for row in rows]
+        rows = sources.with_pictures(found, options.get("missing", "refuse"), table, role)
+    return rows
+
+
+def beside(rows: Rows, columns: Mapping[str, str]) -> dict[str, str]:
+    """`reference` and `other` -> the column of pictures that goes by it, where there is one."""
+    named = {role: columns.get(role, role) for role in ROLES[1:]}
+    return {
+        role: name
+        for role, name in named.items()
+        if role in columns or (rows and name in rows[0] and all(_looks_like_picture(row.get(name)) for row in rows))
+    }
 
 
 def lists(rows: Rows, columns: Mapping[str, str]) -> Rows:

@@ -28,6 +28,8 @@ _KINDS = {
     "digit-grid": "train, test: up to eight of these digits in a picture, 80 labels; no download",
     "shapes": "train, test, away: generated discs, squares and triangles with their boxes; options ?num=N&sizes=mixed&masks=yes",
     "textures": "train, test: generated pictures without labels, patched together of textures; options ?num=N&sizes=mixed",
+    "distorted": "photographs of a folder or another source, each beside its distorted copies; options ?num=5&seed=0&size=256&kinds=A,B"
+    "&without_kinds=A,B&levels=1-5&every=yes",
     "functional": "4_20/points, 4_20/train and so on: generated points whose right explanations are known, COLUMNS_DIFFICULTY/PART",
     "scan": "SCAN: SPLIT/train, SPLIT/test (simple, addprim_jump ...) or all, ?least=N&most=N actions; longer/test?parts=N&over=N; a file",
     "cogs": "COGS: a tsv file, plain or .gz, of sentence, logical form, type; options ?to_depth=D&part=train|test or ?to_depth=D&with=FILE",
@@ -48,7 +50,8 @@ def kinds() -> dict[str, str]:
 def read(data: Data) -> Rows:
     """The examples of a source: rows chosen, columns and labels under the task's names, each with its "id".
 
-    Every other column stays under its own name. A table's column of picture files is also there as `image`, a whole path.
+    Every other column stays under its own name. A table's column of picture files is also there as `image`, a whole path,
+    and of pairs as `reference` and `other`.
 
     Raises:
         BadUsage: an unknown kind, option or set.
@@ -74,7 +77,7 @@ def _read(data: Data) -> Rows:
     kept = _limited(_part(_where(data, file_rows, place), data), data)
     if kind in tables.OPTIONS:
         kept = paths.pictures(kept, data.columns, os.path.expanduser(path), about_pictures)
-        data = dataclasses.replace(data, columns={role: column for role, column in data.columns.items() if role != "image"})
+        data = dataclasses.replace(data, columns={role: column for role, column in data.columns.items() if role not in paths.ROLES})
     renamed = Renamed(labels)
     examples = (_example(row, data, labels) for row in kept)
     return [renamed(example) for example in examples] if labels else list(examples)
@@ -111,6 +114,10 @@ def _rows(kind: str, place: str, options: dict[str, str]) -> Rows:
         from pellucid.data import scenes
 
         return scenes.read_shapes(place, options) if kind == "shapes" else scenes.read_textures(place, options)
+    if kind == "distorted":
+        from pellucid.data.distort import pairs
+
+        return pairs.read(place, options, lambda source: _read(Data(source)))
     if kind == "scan":
         from pellucid.data import scan
 
@@ -212,9 +219,16 @@ def _checked_labels(data: Data, rows: Rows, place: str) -> dict[str, str]:
 
 
 def _part(rows: Rows, data: Data) -> Rows:
-    """Its tenths of the rows: eight to train, one to dev, one to test, drawn with the seed, in file order."""
+    """Its tenths of the rows: eight to train, one to dev, one to test, drawn with the seed, in file order.
+
+    Pictures with originals are drawn by original.
+    """
     if not data.part:
         return rows
+    from pellucid.data import groups
+
+    if found := groups.groups_of(rows, data.columns):
+        return [row for row, here in zip(rows, groups.part_of(found, data.part, data.seed), strict=True) if here]
     import numpy as np
 
     tenth = np.random.default_rng([data.seed, 10]).permutation(len(rows)) * 10 // max(1, len(rows))

@@ -189,19 +189,20 @@ class Listing:
         return name in self.folders[folder]
 
 
-def with_pictures(rows: Rows, missing: str, place: str) -> Rows:
+def with_pictures(rows: Rows, missing: str, place: str, role: str = "image") -> Rows:
     """The rows whose picture file exists; of those without, the count is told.
 
     Args:
         missing: "refuse" or "skip".
+        role: which picture of a row.
     Raises:
         BadData: a file is missing and may not be skipped, or all are.
     """
     listing = Listing()
-    lost = [row for row in rows if isinstance(row["image"], str) and not listing.has(row["image"])]
+    lost = [row for row in rows if isinstance(row[role], str) and not listing.has(row[role])]
     if not lost:
         return rows
-    first = f"{lost[0]['id']}: no file {lost[0]['image']}"
+    first = f"{lost[0]['id']}: no file {lost[0][role]}"
     if len(lost) == len(rows):
         raise BadData(f"{first}; none of the {len(rows)} pictures is there: say where they are with ?images=FOLDER")
     if missing != "skip":
