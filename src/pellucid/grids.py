@@ -95,7 +95,9 @@ def explanation(console: Console, record: Mapping[str, Any], unit: str) -> None:
     console.print(told + labelled + asked, highlight=False, style="bold", markup=False)
     if "picture" in record:
         console.print(mosaic.maps(record, console.width))
-        console.print(render.legend([], []), "[dim]patches by row,column from the left upper corner[/dim]", highlight=False)
+        blank = any(None in one["relevance"] for one in record["methods"].values())
+        where = "patches by row,column from the left upper corner" + ("; of blank ones nothing is told" if blank else "")
+        console.print(render.legend([], [], unit), f"[dim]{where}[/dim]", highlight=False)
         if "flow" in record:
             console.print(mosaic.flow(record, console.width))
         return
@@ -108,7 +110,7 @@ def explanation(console: Console, record: Mapping[str, Any], unit: str) -> None:
         if one["checks"]:
             console.print("   ", render.checks(one["checks"]))
     if record["methods"]:
-        console.print("   ", render.legend(record["words"], next(iter(record["methods"].values()))["relevance"]))
+        console.print("   ", render.legend(record["words"], next(iter(record["methods"].values()))["relevance"], unit))
     if "flow" in record:
         console.print(render.flow(record["words"], record["flow"], console.width))
 
@@ -127,5 +129,7 @@ def matrices(console: Console, records: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _named(value: Any) -> str:
-    """A label, or several in a row."""
+    """A label, several in a row, or numbers by name."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {figure(number) if isinstance(number, float) else number}" for name, number in value.items())
     return (", ".join(map(str, value)) or "none") if isinstance(value, (list, tuple)) else str(value)

@@ -72,10 +72,21 @@ def test_turning_the_sign_turns_the_colour_and_nothing_is_clear(shares):
 # ---- maps -------------------------------------------------------------------------------------------------------------
 
 
+def test_where_nothing_is_told_the_picture_is_blanked_out_in_page_and_png_and_not_where_relevance_is_0():
+    found = maps.view({"src": source(), "grid": [1, 2]}, "IBA", ["0,0", "0,1"], [None, 0.0], "here")
+    assert found.spoken == "Relevance by IBA over 1 x 2 patches. Nothing is told of 1 patches."
+    for layer, dark in ((found.light, False), (found.dark, True)):
+        pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(layer.partition(",")[2]))))
+        assert tuple(pixels[0, 0]) == (colour.BLANK_DARK if dark else colour.BLANK) and pixels[0, 1, 3] == 0
+        drawn = np.asarray(maps.drawn(found, 64, dark, smooth=True)).astype(int)
+        assert np.ptp(drawn[:, :32]) < np.ptp(drawn[:, 32:]) / 4  # the picture is hardly seen
+
+
 def test_a_layer_has_a_pixel_for_each_patch_and_the_strongest_are_outlined():
     found = maps.view({"src": source(), "grid": [2, 3]}, "IBA", list("abcdef"), [0.1, -0.2, None, 0.3, 0.0, 0.5], "here")
     layer = np.asarray(Image.open(io.BytesIO(base64.b64decode(found.light.partition(",")[2]))))
-    assert layer.shape == (2, 3, 4) and layer[..., 3].argmax() == 5 and layer[0, 2, 3] == 0
+    strength = np.where(found.untold, 0, layer[..., 3])
+    assert layer.shape == (2, 3, 4) and strength.argmax() == 5 and layer[1, 1, 3] == 0
     assert tuple(layer[0, 1, :3]) == colour.AGAINST
     assert [(s.row, s.column, s.title) for s in found.spots] == [(1, 2, "f 0.50"), (1, 0, "d 0.30"), (0, 1, f"b {number.MINUS}0.20")]
 

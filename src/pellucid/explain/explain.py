@@ -16,7 +16,7 @@ from pellucid.explain.attribution import Attribution, Statistics, baseline
 from pellucid.explain.bottleneck import Calibration
 from pellucid.explain.checks import Again, Case, check_case
 from pellucid.explain.methods import Method, named
-from pellucid.explain.patches import grounds
+from pellucid.explain.patches import grounds, over
 from pellucid.explain.record import Findings, Flow, Record, records, summarise
 from pellucid.explain.sanity import Setting
 from pellucid.explain.words import to_words
@@ -277,8 +277,10 @@ def _places(task: Task, predictions: Sequence[Any], output: Output, answer: Tens
 
 
 def _first(prediction: Any) -> Any:
-    """The statement that a task's own answer names: its prediction, of several labels the first."""
+    """The statement that a task's own answer names: its prediction, of several labels the first; None of numbers, which name nothing."""
     several = _said(prediction)
+    if isinstance(several, (float, Mapping)):
+        return None
     if not isinstance(several, (list, tuple)):
         return several
     return several[0] if several else None
@@ -301,7 +303,7 @@ def _flow(task: Task, batch: Batch, answer: Tensor, methods: Mapping[str, Method
     told, at = {}, {}
     for site in question.flow:
         probe = probes.ask(task, batch, site, answer, score=question.score)
-        told[site] = to_words(method(probe, known.statistics(site), question.seed).relevance, probe)
         at[site] = grounds(probe, batch.get(PIXELS))
+        told[site] = over(to_words(method(probe, known.statistics(site), question.seed).relevance, probe), probe, at[site])
     unit = question.options.get("iba.unit", "nats") if name == "iba" else ""
     return Flow(name, unit, told, at)

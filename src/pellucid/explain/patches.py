@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -80,11 +81,38 @@ def grounds(probe: Probe, pixels: Bool[Tensor, "b h w"] | None = None) -> list[G
 def _ground(probe: Probe, i: int, size: tuple[int, int]) -> Ground:
     (rows, columns), (tall, wide) = probe.grid, probe.pictures.shape[2:]  # type: ignore[union-attr]
     if probe.groups is not None or len(probe.present[i]) != rows * columns:
-        return Ground(probe.grid, (tall / size[0], wide / size[1]), size)
+        down, across = _covered(probe, i, size)
+        return Ground((down, across), (down * tall / rows / size[0], across * wide / columns / size[1]), size)
     real = rearrange(probe.present[i], "(h w) -> h w", h=rows)
     down, across = int(real.any(1).sum()), int(real.any(0).sum())
     assert int(real.sum()) == down * across and bool(real[:down, :across].all()), "padding lies below and to the right"
     return Ground((down, across), (down * tall / rows / size[0], across * wide / columns / size[1]), size)
+
+
+def _covered(probe: Probe, i: int, size: tuple[int, int]) -> tuple[int, int]:
+    """Rows and columns of the grid that lie over the picture; all of them where a group below or to the right of it has units."""
+    (rows, columns), (tall, wide) = probe.grid, probe.pictures.shape[2:]  # type: ignore[union-attr]
+    down, across = -(-rows * size[0] // tall), -(-columns * size[1] // wide)
+    at = places(probe)
+    if probe.groups is None or at is None:
+        return rows, columns
+    low, right = (at[i].amax(0) + 1).tolist()
+    return (down, across) if low <= down and right <= across else (rows, columns)
+
+
+Told = tuple[list[str], list[float]]
+
+
+def over(told: Sequence[Told], probe: Probe, found: Sequence[Ground]) -> list[Told]:
+    """Words and relevance of each example, without the groups of units that lie beyond its picture."""
+    return [_over(words, values, probe, ground.grid) for (words, values), ground in zip(told, found, strict=True)]
+
+
+def _over(words: list[str], values: list[float], probe: Probe, grid: tuple[int, ...]) -> Told:
+    if probe.groups is None or grid == probe.grid:
+        return words, values
+    kept = [i for i in range(len(words)) if i // probe.grid[1] < grid[0] and i % probe.grid[1] < grid[1]]
+    return [words[i] for i in kept], [values[i] for i in kept]
 
 
 def encoded(picture: UInt8[Tensor, "3 h w"], largest: int = LARGEST) -> str:

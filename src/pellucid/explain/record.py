@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from pellucid.explain.agreement import spearman, summary
 from pellucid.explain.attribution import Attribution
 from pellucid.explain.degrade import Curves, short
-from pellucid.explain.patches import Ground, encoded
+from pellucid.explain.patches import Ground, encoded, over
 from pellucid.explain.probe import Probe
 from pellucid.explain.words import to_words
 
@@ -61,6 +61,8 @@ class Findings:
 def records(found: Findings) -> list[Record]:
     """One record per example of the batch, in order."""
     words = {name: to_words(a.relevance, found.probe) for name, a in found.attributions.items()}
+    if found.probe.pictures is not None:
+        words = {name: over(told, found.probe, found.grounds) for name, told in words.items()}
     flow, rows = found.flow, []
     flows = flow.told if flow else {}
     for i, head in enumerate(found.heads):
@@ -69,7 +71,7 @@ def records(found: Findings) -> list[Record]:
         if found.probe.pictures is not None:
             row["picture"] = _picture(found.probe.pictures[i], found.grounds[i], head)
         if flow:
-            maps = [[short(v) for v in flows[site][i][1]] for site in flows]
+            maps = [[_told(v) for v in flows[site][i][1]] for site in flows]
             row["flow"] = {"method": flow.method, "unit": flow.unit, "sites": list(flows), "relevance": maps}
             if found.probe.pictures is not None:
                 row["flow"]["grids"] = [list(flow.grounds[site][i].grid) for site in flows]
@@ -96,7 +98,7 @@ def _method(found: Findings, name: str, relevance: Sequence[float], i: int) -> R
     attribution = found.attributions[name]
     checks = {check: values[i].item() for check, values in found.checks.get(name, {}).items()}
     return {
-        "relevance": [short(v) for v in relevance],
+        "relevance": [_told(v) for v in relevance],
         "gap": None if attribution.gap is None else short(attribution.gap[i].item()),
         "note": attribution.note or None,
         "degradation": found.curves[name].as_dict(i) if name in found.curves else None,
@@ -105,27 +107,37 @@ def _method(found: Findings, name: str, relevance: Sequence[float], i: int) -> R
     }
 
 
+def _told(value: float) -> float | None:
+    """A number as it is written; None of a place of which nothing is known."""
+    return short(value) if value == value else None
+
+
 def summarise(rows: Sequence[Record]) -> Record:
     """Means over records with their intervals: checks by method, agreement of methods, milliseconds per example."""
     methods = list(rows[0]["methods"]) if rows else []
-    checks = {m: {c: _over([row["methods"][m]["checks"].get(c) for row in rows]) for c in rows[0]["methods"][m]["checks"]} for m in methods}
+    checks = {m: {c: _mean([row["methods"][m]["checks"].get(c) for row in rows]) for c in rows[0]["methods"][m]["checks"]} for m in methods}
     times = {m: short(sum(row["methods"][m]["ms"] for row in rows) / len(rows)) for m in methods}
     return {"n": len(rows), "checks": checks, "agreement": _agreement(rows, methods), "ms_per_example": times}
 
 
-def _over(values: Sequence[float | None]) -> dict[str, float | int | None]:
-    found = summary(torch.tensor([torch.nan if v is None else v for v in values], dtype=torch.float64))
-    return {k: v if k == "n" else short(v) if v == v else None for k, v in found.items()}
+def _mean(values: Sequence[float | None]) -> dict[str, float | int | None]:
+    found = summary(_numbers(values))
+    return {k: v if k == "n" else _told(v) for k, v in found.items()}
 
 
 def _agreement(rows: Sequence[Record], methods: Sequence[str]) -> Record | None:
     """Mean rank correlation of every two methods over the words of each example."""
     if len(methods) < 2:
         return None
-    told = {m: pad_sequence([torch.tensor(row["methods"][m]["relevance"], dtype=torch.float64) for row in rows], True) for m in methods}
-    exists = pad_sequence([torch.ones(len(row["words"]), dtype=torch.bool) for row in rows], True)
+    told = {m: pad_sequence([_numbers(row["methods"][m]["relevance"]) for row in rows], True, torch.nan) for m in methods}
+    exists = torch.stack([values.isfinite() for values in told.values()]).all(0)
+    told = {m: values.where(exists, 0.0) for m, values in told.items()}
     cells = {m: dict.fromkeys(methods, 1.0) for m in methods}
     for a, b in itertools.combinations(methods, 2):
         mean = spearman(told[a], told[b], exists).nanmean().item()
         cells[a][b] = cells[b][a] = short(mean)
     return {"methods": list(methods), "spearman": [[v if v == v else None for v in cells[a].values()] for a in methods]}
+
+
+def _numbers(values: Sequence[float | None]) -> Float[Tensor, " p"]:
+    return torch.tensor([torch.nan if v is None else v for v in values], dtype=torch.float64)

@@ -29,11 +29,16 @@ def coloured(words: Sequence[str], values: Sequence[float]) -> Text:
     return text
 
 
-def legend(words: Sequence[str], values: Sequence[float]) -> Text:
-    """What the colours mean, and the three strongest words in figures, for readers without colour."""
+def legend(words: Sequence[str], values: Sequence[float], unit: str = "log-probability") -> Text:
+    """What the colours mean, and the three strongest words in figures, for readers without colour.
+
+    Args:
+        unit: of the score: a "value" is raised or lowered, an answer spoken for or against.
+    """
+    sides = (" raises it ", " lowers it ") if unit == "value" else (" for ", " against ")
     strongest = sorted(zip(words, values, strict=True), key=lambda pair: -abs(pair[1]))[:3]
     told = ", ".join(f"{word} {value:+.3g}" for word, value in strongest)
-    return Text.assemble((" for ", _style(1.0)), " ", (" against ", _style(-1.0)), f" strongest: {told}" if told else "")
+    return Text.assemble((sides[0], _style(1.0)), " ", (sides[1], _style(-1.0)), f" strongest: {told}" if told else "")
 
 
 def _style(share: float) -> Style:

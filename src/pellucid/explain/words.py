@@ -44,7 +44,8 @@ def to_units(values: Float[Tensor, "b p"], owner: Int[Tensor, "b n"]) -> Float[T
 def to_words(relevance: Float[Tensor, "b n"], probe: Probe) -> list[tuple[list[str], list[float]]]:
     """Per example its words in reading order and the relevance of each, the sum over the word's units.
 
-    Units in no word (special tokens) are dropped; a site without names is told by the indices of its units.
+    Units in no word (special tokens) are dropped; a site without names is told by the indices of its units. Of a cell of a picture in
+    which no unit lies nothing is known, NaN; a word that was cut off has 0.
     """
     return [_example_words(row, probe, i) for i, row in enumerate(relevance.detach().cpu().double())]
 
@@ -59,4 +60,6 @@ def _example_words(relevance: Float[Tensor, " n"], probe: Probe, i: int) -> tupl
     member = present & (groups >= 0)
     count = len(names) if names else int(groups.where(member, -1).max()) + 1
     total = relevance.new_zeros(count).index_add(0, groups[member], relevance[member])
+    if probe.pictures is not None:
+        total = total.where(groups[member].bincount(minlength=count) > 0, torch.nan)
     return list(names) if names else [str(j) for j in range(count)], total.tolist()

@@ -6,7 +6,7 @@ Source: Ottosson 2020, OKLab, the space in which distances are as large as they 
 import functools
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 
 TO_CONES = np.array(
     [[0.4122214708, 0.5363325363, 0.0514459929], [0.2119034982, 0.6806995451, 0.1073969566], [0.0883024619, 0.2817188376, 0.6299787005]]
@@ -18,6 +18,7 @@ STEPS = 256
 OPAQUE = 0.92  # at the strongest place a trace of the picture stays
 FOR, AGAINST = (18, 92, 178), (196, 84, 8)
 FOR_DARK, AGAINST_DARK = (84, 172, 255), (255, 146, 60)
+BLANK, BLANK_DARK = (255, 255, 255, 225), (19, 21, 25, 225)
 GROUND, GROUND_DARK = 0.80, 0.30  # lightness (0..1, sRGB) of a faded picture's middle
 
 
@@ -60,6 +61,11 @@ def over(shares: Float[np.ndarray, "h w"], dark: bool = False) -> UInt8[np.ndarr
     """The colour of each share, -1 fully against to 1 fully for; a share that is no number is clear."""
     known = np.nan_to_num(shares, nan=0.0).clip(-1, 1)
     return ramp(dark)[(known < 0).astype(int), np.round(np.abs(known) * (STEPS - 1)).astype(int)]
+
+
+def blank(untold: Bool[np.ndarray, "h w"], dark: bool = False) -> UInt8[np.ndarray, "h w 4"]:
+    """What hides the picture where nothing is told of it; clear elsewhere."""
+    return np.where(untold[..., None], BLANK_DARK if dark else BLANK, 0).astype(np.uint8)
 
 
 def faded(picture: UInt8[np.ndarray, "h w 3"], dark: bool = False) -> UInt8[np.ndarray, "h w 3"]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 
 from pellucid.errors import BadData
@@ -37,7 +37,8 @@ class Map:
 
     Args:
         source: the picture as a data URI; empty where it was not kept.
-        shares: relevance as shares of the largest, by patch.
+        shares: relevance as shares of the largest, by patch; 0 where nothing is told.
+        untold: where that is.
         light: the relevance alone, one pixel per patch, as a data URI, to be drawn over a faded picture; `dark` for dark pages.
         spots: strongest first.
         spoken: what a reader who cannot see the map should know.
@@ -53,6 +54,7 @@ class Map:
     spoken: str
     span: tuple[float, float] = (1.0, 1.0)
     box: Box | None = None
+    untold: Bool[np.ndarray, "h w"] | None = None
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -75,14 +77,18 @@ def view(found: records.Picture, name: str, words: Sequence[str], relevance: Seq
     source, (rows, columns) = checked(found, where)
     if len(relevance) != rows * columns:
         raise BadData(f"{where}: {len(relevance)} numbers for {rows} x {columns} patches; explain it again")
-    known = np.array([r if r is not None and math.isfinite(r) else 0.0 for r in relevance]).reshape(rows, columns)
+    given = np.array([r if r is not None and math.isfinite(r) else math.nan for r in relevance]).reshape(rows, columns)
+    untold, known = np.isnan(given), np.nan_to_num(given, nan=0.0)
     largest = float(np.abs(known).max()) or 1.0
     spots = tuple(_spots(known, largest, words))
     spoken = f"Relevance by {name} over {rows} x {columns} patches." + (
         f" Strongest: {', '.join(s.title for s in spots)}." if spots else ""
     )
+    if untold.any():
+        spoken += f" Nothing is told of {int(untold.sum())} patches."
     shares, box = known / largest, box_of(found, where)
-    return Map(source, shares, _layer(shares, False), _layer(shares, True), spots, spoken, _span(found, where), box)
+    layers = [_layer(shares, untold, dark) for dark in (False, True)]
+    return Map(source, shares, layers[0], layers[1], spots, spoken, _span(found, where), box, untold)
 
 
 def box_of(found: records.Picture, where: str) -> Box | None:
@@ -127,10 +133,14 @@ def _spots(known: Float[np.ndarray, "h w"], largest: float, words: Sequence[str]
     return [Spot(i // wide, i % wide, f"{words[i]} {number.significant(float(known.flat[i]), 2)}") for i in strong]
 
 
-def _layer(shares: Float[np.ndarray, "h w"], dark: bool) -> str:
+def _layer(shares: Float[np.ndarray, "h w"], untold: Bool[np.ndarray, "h w"], dark: bool) -> str:
     into = io.BytesIO()
-    Image.fromarray(colour.over(shares, dark)).save(into, "PNG", optimize=True)
+    Image.fromarray(_coloured(shares, untold, dark)).save(into, "PNG", optimize=True)
     return f"data:image/png;base64,{base64.b64encode(into.getvalue()).decode()}"
+
+
+def _coloured(shares: Float[np.ndarray, "h w"], untold: Bool[np.ndarray, "h w"], dark: bool) -> UInt8[np.ndarray, "h w 4"]:
+    return np.where(untold[..., None], colour.blank(untold, dark), colour.over(shares, dark))
 
 
 def picture_of(source: str, grid: tuple[int, int], side: int) -> Image.Image:
@@ -168,7 +178,9 @@ def drawn(found: Map, side: int, dark: bool = False, smooth: bool = False) -> Im
     ground = colour.faded(np.asarray(picture_of(found.source, (rows, columns), side)), dark)
     kind = Image.Resampling.BILINEAR if smooth else Image.Resampling.NEAREST
     size = (max(1, round(ground.shape[1] * found.span[1])), max(1, round(ground.shape[0] * found.span[0])))
-    whole = Image.fromarray(found.shares.astype(np.float32)).resize(size, kind)
-    shares = whole.crop((0, 0, ground.shape[1], ground.shape[0]))  # the last patches reach over the picture's edge
-    layer = Image.fromarray(colour.over(np.asarray(shares, dtype=np.float64), dark))
+    untold = np.zeros(found.grid, dtype=bool) if found.untold is None else found.untold
+    within = (0, 0, ground.shape[1], ground.shape[0])  # the last patches reach over the picture's edge
+    shares = Image.fromarray(found.shares.astype(np.float32)).resize(size, kind).crop(within)
+    hidden = Image.fromarray(untold).resize(size, Image.Resampling.NEAREST).crop(within)
+    layer = Image.fromarray(_coloured(np.asarray(shares, dtype=np.float64), np.asarray(hidden), dark))
     return Image.alpha_composite(Image.fromarray(ground).convert("RGBA"), layer).convert("RGB")

@@ -82,16 +82,20 @@ def _head(sheet: Sheet, view: words.ExplainedView) -> None:
     if view.site:
         sheet.text(end + 12, f"at {view.site}", SMALL, palette.muted)
     sheet.y += 26
-    x = sheet.text(MARGIN, "against", SMALL, palette.muted) + 8
+    is_value = view.score_unit == "value"
+    x = sheet.text(MARGIN, "lowers it" if is_value else "against", SMALL, palette.muted) + 8
     for share in (-1.0, -0.66, -0.33, 0.0, 0.33, 0.66, 1.0):
         ground = palette.ground("neg" if share < 0 else "pos", words.STRONGEST * abs(share))
         sheet.marks.append(Box(x, sheet.y - 11, 26, 14, ground, 0, palette.rule))
         x += 26
-    x = sheet.text(x + 8, "for the answer", SMALL, palette.muted)
+    x = sheet.text(x + 8, "raises the score" if is_value else "for the answer", SMALL, palette.muted)
     alone = view.of_matrices and not view.of_words
     words_told = "a row's strongest word is fullest and ringed" if alone else "the strongest word of a line is fullest; underlined: against"
     told = "the strongest patch of a map is fullest, and outlined" if view.of_pictures else words_told
     sheet.text(x + 18, told, SMALL, palette.muted)
+    if view.has_blanks:
+        sheet.y += 21
+        sheet.text(MARGIN, "blank: no patch was looked at there, and nothing is told of it", SMALL, palette.muted)
     if view.checks and not alone:
         sheet.y += 21
         sheet.text(MARGIN, "checks: ↑ larger is better, ↓ smaller is better, →0 nearer to 0 is better", SMALL, palette.muted)

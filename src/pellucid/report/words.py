@@ -1,7 +1,7 @@
 """Explained examples: each word with its colour, each method with its degradation curve."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,6 +112,18 @@ class ExplainedView:
     of_boxes: bool = False
     of_words: bool = False
     of_matrices: bool = False
+    of_quality: bool = False
+
+    @property
+    def sides(self) -> tuple[str, str]:
+        """What orange and blue mean: a value is lowered or raised, an answer spoken against or for."""
+        return ("lowers the score", "raises it") if self.score_unit == "value" else ("against the prediction", "for it")
+
+    @property
+    def has_blanks(self) -> bool:
+        """Whether there are patches of which nothing is told."""
+        columns = [column for e in self.examples if e.photo for _, columns in e.photo.rows for column in columns]
+        return any(c.method.map is not None and c.method.map.untold is not None and c.method.map.untold.any() for c in columns)
 
 
 def coloured(words: Sequence[str], relevance: Sequence[float | None]) -> tuple[Word, ...]:
@@ -171,6 +183,7 @@ def view(explanations: records.Explanations, source: str) -> ExplainedView:
         any(example.photo and example.photo.boxes for example in examples),
         any(example.methods for example in examples),
         any(example.matrices for example in examples),
+        any(isinstance(e["prediction"], Mapping) and "quality" in e["prediction"] for e in explanations["examples"]),
     )
 
 
@@ -324,6 +337,8 @@ def _points(xs: Sequence[float], ys: Sequence[float | None]) -> list[chart.Point
 
 
 def _value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_value(one)}" for name, one in value.items())
     if isinstance(value, (list, tuple)):
         return ", ".join(map(_value, value)) or "none"
     return number.significant(value) if isinstance(value, float) else str(value)
