@@ -90,6 +90,9 @@ def test_csiq_tells_kinds_by_number_or_name_in_whatever_case_its_files_have(tmp_
     (tmp_path / "DMOS.csv").write_text(table.replace(",1,noise", ",7,noise"))
     with pytest.raises(BadData, match=r"DMOS.csv:1: no distortion '7'; CSIQ has 1 to 6"):
         rows_of(f"csiq:{tmp_path}")
+    (tmp_path / "DMOS.csv").write_text(table.replace("noise,2", "noise,nan"))
+    with pytest.raises(BadData, match=r"DMOS.csv:1: dst_lev 'nan' is no whole number"):
+        rows_of(f"csiq:{tmp_path}")
 
 
 def test_tid_finds_its_originals_in_either_case_and_a_high_score_is_good(tmp_path):

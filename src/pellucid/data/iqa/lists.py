@@ -63,7 +63,7 @@ def _pair(row: Mapping[str, Any], columns: Mapping[str, str], meaning: "_Meaning
     if columns.get("kind") and row[columns["kind"]]:
         more["kind"] = readable(str(row[columns["kind"]]))
     if columns.get("level") and row[columns["level"]] not in (None, ""):
-        more["level"] = int(pairs.number(row[columns["level"]], where, "level"))
+        more["level"] = pairs.whole(row[columns["level"]], where, "level")
     return pairs.pair(where, meaning.group, image, reference, **more | told(meaning.data_set, os.path.basename(image)))
 
 

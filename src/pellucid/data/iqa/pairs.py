@@ -144,6 +144,18 @@ def number(value: Any, where: str, column: str = "score") -> float:
         raise BadData(f"{where}: {column} {value!r} is no number") from None
 
 
+def whole(value: Any, where: str, column: str) -> int:
+    """A whole number that a file holds as text.
+
+    Raises:
+        BadData: none.
+    """
+    found = number(value, where, column)
+    if not found.is_integer():
+        raise BadData(f"{where}: {column} {value!r} is no whole number")
+    return int(found)
+
+
 def pair(where: str, group: str, image: str, reference: str, **more: Any) -> dict[str, Any]:
     """A row: what the reader says of a picture and its original, without what is None.
 

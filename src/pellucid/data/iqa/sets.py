@@ -72,7 +72,7 @@ def csiq(place: str, options: Mapping[str, str]) -> Rows:
     for row in tables.read("csv", files.find(root, table)):
         where, name = row["id"], _column(row, "image", "name")
         kind = _csiq_kind(_column(row, "dst_idx", "dst_type"), where)
-        level = int(pairs.number(_column(row, "dst_lev"), where, "dst_lev"))
+        level = pairs.whole(_column(row, "dst_lev"), where, "dst_lev")
         score = pairs.number(_column(row, "dmos"), where)
         image = files.inside(root, f"dst_imgs/{kind}/{name}.{kind}.{level}.png", where)
         reference = files.inside(root, f"src_imgs/{name}.png", where)
@@ -237,7 +237,7 @@ def _unlabelled(root: str, table: str, files: Files) -> Rows:
     rows = []
     for row in tables.read("csv", table):
         where, name = row["id"], _column(row, "ref_im")
-        kind = int(pairs.number(_column(row, "dist_type", "dist_type_1"), where, "dist_type"))
+        kind = pairs.whole(_column(row, "dist_type", "dist_type_1"), where, "dist_type")
         if not 1 <= kind <= len(KADID):
             raise BadData(f"{where}: no distortion {kind}; KADIS has 1 to {len(KADID)}")
         reference = files.inside(root, f"ref_imgs/{name}", where)
