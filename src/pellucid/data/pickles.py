@@ -4,7 +4,7 @@ import argparse
 import io
 import pickle
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pellucid.errors import BadData, UnsafeInput
@@ -19,24 +19,26 @@ def weights_only(raw: bytes, label: str) -> "dict[str, Tensor]":
     """The named tensors of a file that `torch.save` wrote, read by torch's own weights-only reader.
 
     Whatever lies beside the weights (`{"model": ..., "epoch": ...}`) is left out, and so is the `module.` of a wrapped model. Flags as
-    argparse keeps them may lie there: they are a class that holds values and does nothing.
+    argparse keeps them may lie there: they are a class that holds values and does nothing; so may numbers of numpy's.
 
     Raises:
         UnsafeInput: it holds more than tensors, plain values and flags.
         BadData: it is no such file, or no named tensors are in it.
     """
-    import torch
+    return _state(_loaded(raw, label), label)
 
-    try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            found = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "Unsupported" in str(error) or "GLOBAL" in str(error):
-            raise UnsafeInput(f"{label}: holds more than tensors, which could run code ({_line(error)}); refused") from None
-        raise BadData(f"{label}: not a file of tensors ({_line(error)})") from None
-    except (RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise BadData(f"{label}: not a file of tensors ({_line(error)})") from None
-    return _state(found, label)
+
+def every_tensor(raw: bytes, label: str) -> "dict[str, Tensor]":
+    """As `weights_only`, of a file that keeps its tensors in lists and dicts of its own: all of them, under dotted names (`trunk.0.bias`).
+
+    Raises:
+        UnsafeInput: as `weights_only`.
+        BadData: it is no such file, or no tensor is in it.
+    """
+    found = dict(_leaves(_loaded(raw, label), ""))
+    if not found:
+        raise BadData(f"{label}: no tensors in it")
+    return found
 
 
 def nested(raw: bytes, label: str) -> "dict[str, Tensor]":
@@ -51,6 +53,23 @@ def nested(raw: bytes, label: str) -> "dict[str, Tensor]":
     except (pickle.UnpicklingError, EOFError, ValueError, TypeError, IndexError, KeyError, AttributeError, RuntimeError) as error:
         raise BadData(f"{label}: not a whole pickle of tensors ({_line(error)})") from None
     return _state(found, label)
+
+
+class _Kind:
+    """Stands for numpy's kind of a number, which nobody reads."""
+
+    def __init__(self, *_: Any):
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        """Takes nothing."""
+
+
+def _number(*_: Any) -> None:
+    """Stands for a number of numpy's: those beside weights, as an accuracy, are left out, so numpy need not make them."""
+
+
+_NUMBERS = [(_Kind, "numpy.dtype"), (_number, "numpy.core.multiarray.scalar"), (_number, "numpy._core.multiarray.scalar")]
 
 
 class _Nested(pickle.Unpickler):
@@ -92,6 +111,31 @@ def _tensor(storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int,
         raise pickle.UnpicklingError("a tensor without bytes")
     # as_strided refuses what would lie outside the bytes
     return torch.empty(0, dtype=storage.dtype).set_(storage._untyped_storage).as_strided(size, stride, offset).contiguous().clone()
+
+
+def _loaded(raw: bytes, label: str) -> Any:
+    import torch
+
+    try:
+        with torch.serialization.safe_globals([argparse.Namespace, *_NUMBERS]):
+            found = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "Unsupported" in str(error) or "GLOBAL" in str(error):
+            raise UnsafeInput(f"{label}: holds more than tensors, which could run code ({_line(error)}); refused") from None
+        raise BadData(f"{label}: not a file of tensors ({_line(error)})") from None
+    except (RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise BadData(f"{label}: not a file of tensors ({_line(error)})") from None
+    return found
+
+
+def _leaves(found: Any, name: str) -> "Iterator[tuple[str, Tensor]]":
+    import torch
+
+    if isinstance(found, torch.Tensor):
+        yield name, found
+    inner = found.items() if isinstance(found, Mapping) else enumerate(found) if isinstance(found, list | tuple) else ()
+    for key, value in inner:
+        yield from _leaves(value, f"{name}.{key}" if name else str(key))
 
 
 def _state(found: Any, label: str) -> "dict[str, Tensor]":
