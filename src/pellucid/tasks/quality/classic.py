@@ -151,7 +151,7 @@ def _vif(image: _Batch, reference: _Batch) -> Float[Tensor, " b"]:
 
 
 def _lpips(image: _Batch, reference: _Batch) -> Float[Tensor, " b"]:
-    return lpips_network().to(image.device)(image, reference)
+    return lpips_network().to(image.device)(image.float(), reference.float()).to(image.dtype)
 
 
 METRICS: Mapping[str, Classic] = {
