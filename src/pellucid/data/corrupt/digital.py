@@ -38,15 +38,15 @@ def pixelate(image: Picture, level: Level, rng: np.random.Generator) -> Picture:
     """Boxes averaged and shown as large pixels; nothing is drawn."""
     (kept,) = level
     height, width = image.shape[-2:]
-    small = _to_pil(image).resize((int(width * kept), int(height * kept)), Image.Resampling.BOX)
-    return _from_pil(small.resize((width, height), Image.Resampling.BOX))
+    small = to_pil(image).resize((int(width * kept), int(height * kept)), Image.Resampling.BOX)
+    return from_pil(small.resize((width, height), Image.Resampling.BOX))
 
 
 def jpeg_compression(image: Picture, level: Level, rng: np.random.Generator) -> Picture:
     """The picture as it comes back from a JPEG file (Pillow's default subsampling); nothing is drawn."""
     file = io.BytesIO()
-    _to_pil(image).save(file, "JPEG", quality=int(level[0]))
-    return _from_pil(Image.open(file))
+    to_pil(image).save(file, "JPEG", quality=int(level[0]))
+    return from_pil(Image.open(file))
 
 
 def elastic_transform(image: Picture, level: Level, rng: np.random.Generator) -> Values:
@@ -59,11 +59,11 @@ def elastic_transform(image: Picture, level: Level, rng: np.random.Generator) ->
     across, down = columns.expand(height, width), rearrange(rows, "h -> h 1").expand(height, width)
     back = torch.from_numpy(_affine_back(height, width, moves)).float()
     at = [back[i, 0] * across + back[i, 1] * down + back[i, 2] for i in (0, 1)]
-    values = _sampled(image.float(), at[0], at[1], corners=True)
+    values = sampled(image.float(), at[0], at[1], corners=True)
     if not strength:
         return values
     shifts = filters.gaussian(warps, smoothness, truncate=3.0, border="reflect") * strength
-    return _sampled(values, across + shifts[0], down + shifts[1], corners=False)
+    return sampled(values, across + shifts[0], down + shifts[1], corners=False)
 
 
 def _affine_back(height: int, width: int, moves: np.ndarray) -> Float[np.ndarray, "2 3"]:
@@ -74,7 +74,7 @@ def _affine_back(height: int, width: int, moves: np.ndarray) -> Float[np.ndarray
     return np.linalg.solve(moved, corners).T
 
 
-def _sampled(image: Tensor, x: Tensor, y: Tensor, corners: bool) -> Tensor:
+def sampled(image: Values, x: Float[Tensor, "h w"], y: Float[Tensor, "h w"], corners: bool) -> Values:
     """Linear interpolation at places in pixels; beyond the edge the picture is mirrored at its last pixel's centre, or at its rim."""
     height, width = image.shape[-2:]
     edge = 0 if corners else 1
@@ -83,9 +83,11 @@ def _sampled(image: Tensor, x: Tensor, y: Tensor, corners: bool) -> Tensor:
     return F.grid_sample(rearrange(image, "c h w -> 1 c h w"), grid, padding_mode="reflection", align_corners=corners)[0]
 
 
-def _to_pil(image: Tensor) -> Image.Image:
+def to_pil(image: Picture) -> Image.Image:
+    """The picture as Pillow holds it."""
     return Image.merge("RGB", [Image.fromarray(channel) for channel in image.numpy()])  # four times as fast as turning the axes
 
 
-def _from_pil(image: Image.Image) -> Tensor:
+def from_pil(image: Image.Image) -> Picture:
+    """An RGB picture of Pillow's."""
     return rearrange(torch.from_numpy(np.array(image)), "h w c -> c h w")

@@ -53,7 +53,7 @@ def corrupt_images(images: UInt8[Tensor, "b 3 h w"], kind: str, severity: int, s
         raise ValueError(f"{len(seeds)} seeds for {len(images)} pictures; give one each")
     level = corruption.levels[nearest_size(*images.shape[-2:])][severity - 1]
     found = torch.empty_like(images, device="cpu")
-    with _one_thread():
+    with one_thread():
         for i, (image, seed) in enumerate(zip(images.cpu(), seeds, strict=True)):
             copy = APPLY[kind](image.contiguous(), level, stream(seed, kind, severity))
             found[i] = copy if copy.dtype == torch.uint8 else filters.cut(copy)
@@ -61,7 +61,7 @@ def corrupt_images(images: UInt8[Tensor, "b 3 h w"], kind: str, severity: int, s
 
 
 @contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Where work is cut among threads moves the last bits of what torch interpolates; a loader's workers have one thread anyway."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
