@@ -1,16 +1,17 @@
-"""Numbers for real-valued predictions: Pearson and Spearman correlation, root mean squared error."""
+"""Numbers for real-valued predictions: Pearson, Spearman and Kendall correlation, root mean squared error."""
 
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from scipy import stats
 
 from pellucid.metrics.paired import finite, once, target_of
 from pellucid.task import Example
 
 
 class Pairs:
-    """Predictions and targets in the order they came; what the three accumulators hold."""
+    """Predictions and targets in the order they came; what the accumulators hold."""
 
     def __init__(self, key: str):
         self.key = key
@@ -81,6 +82,33 @@ class Spearman:
         totals = weights.sum(1)
         covariance, var_x, var_y = ((weights * a * b).sum(1) / totals for a, b in ((x, y), (x, x), (y, y)))
         return _correlation(covariance, var_x, var_y)
+
+
+class Kendall:
+    """Share of pairs in the same order less the share in the other, ties told apart (tau-b); NaN where either side is constant."""
+
+    higher_is_better = True
+
+    def __init__(self, key: str = "label"):
+        self.pairs = Pairs(key)
+
+    def update(self, prediction: Any, example: Example) -> None:
+        """Counts one prediction; anything but finite numbers is refused with ValueError."""
+        self.pairs.add(prediction, example)
+
+    def merge(self, other: "Kendall") -> None:
+        """Appends what another has gathered."""
+        self.pairs.rows += other.pairs.rows
+
+    def compute(self) -> float:
+        """The correlation so far, -1 to 1."""
+        return float(self.resample(once(len(self.pairs.rows)))[0]) if self.pairs.rows else float("nan")
+
+    def resample(self, weights: Float[np.ndarray, "r n"]) -> Float[np.ndarray, " r"]:
+        """The correlation for every row of multiplicities, which are whole numbers."""
+        x, y = self.pairs.columns()
+        rows = (np.repeat(np.arange(len(x)), row.astype(np.int64)) for row in weights)
+        return np.array([stats.kendalltau(x[drawn], y[drawn]).statistic if len(drawn) > 1 else np.nan for drawn in rows])
 
 
 class RMSE:
