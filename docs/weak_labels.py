@@ -43,7 +43,7 @@ def main() -> None:
     """Writes the file."""
     given = argparse.ArgumentParser(description=__doc__)
     given.add_argument("photos", nargs="+", type=pathlib.Path, help="folders of photographs")
-    given.add_argument("--times", type=int, default=6, help="pairs of each kind and level")
+    given.add_argument("--times", type=int, default=8, help="pairs of each kind and level")
     told = given.parse_args()
     torch.set_num_threads(1)
     photos = sorted(file for folder in told.photos for file in folder.rglob("*") if is_picture(file.name))
