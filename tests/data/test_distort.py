@@ -2,6 +2,8 @@
 
 import itertools
 import math
+import pathlib
+import re
 
 import numpy as np
 import pytest
@@ -55,6 +57,15 @@ def numbers(kind: str, level: int) -> tuple[float, ...]:
 def test_the_kinds_are_kadids_in_its_order():
     assert list(KINDS) == NAMES and list(APPLY) == NAMES
     assert all(len(one.levels) == 5 for one in KINDS.values())
+
+
+def test_the_page_of_kinds_tells_what_the_code_does():
+    page = (pathlib.Path(__file__).parents[2] / "docs/distortions.md").read_text()
+    told = [[cell.strip() for cell in line.split("|")[2:6]] for line in page.splitlines() if re.match(r"\| \d+ \|", line)]
+    for (kind, about, levels, drawn), (name, one) in zip(told, KINDS.items(), strict=True):
+        assert (kind, about, drawn) == (f"`{name}`", one.about, "yes" if one.drawn else "")
+        found = [[float(number) for number in level.split(",")] for level in levels.split(";")]
+        assert found == [pytest.approx(list(level), rel=0.03) for level in one.levels]
 
 
 # ---- every kind ---------------------------------------------------------------------------------------------------

@@ -88,7 +88,7 @@ KINDS: Mapping[str, Distortion] = {
         True,
     ),
     "white_noise_ycbcr": Distortion(
-        "noise", "Adds Gaussian noise to Cb and Cr. Numbers: its deviation, as a share of white.", _one(0.02, 0.04, 0.07, 0.115, 0.19), True
+        "noise", "Adds Gaussian noise to Cb and Cr. Numbers: its deviation, as a share of white.", _one(0.02, 0.04, 0.07, 0.12, 0.19), True
     ),
     "impulse_noise": Distortion(
         "noise", "Turns values into 0 or white. Numbers: the share of values.", _one(0.004, 0.01, 0.025, 0.06, 0.14), True
