@@ -8,10 +8,11 @@ Programs take turns within each round. `equal`: the errors agree to a ten-thousa
 draw from one stream; in that of 2021 the peer's sums in float32 draw other places, and is then given ours. `moved` is how far the error
 lies from that of an identical pair, of which `apart` is the part that programs differ by.
 `bf16` is ours in bfloat16 where the processor has it, which is another arithmetic and no part of `ratio`. `throughput`: pairs of
-512 x 384 PNG files a second through `evaluate`, loading overlapped by two workers and not.
+512 x 384 PNG files a second through `evaluate`, loading overlapped by two workers and not; `loading` is its share of the time without.
 """
 
 import argparse
+import dataclasses
 import json
 import math
 import os
@@ -35,7 +36,7 @@ from torchvision.transforms import functional as TF
 from pellucid.data.views import IMAGENET_MEAN, IMAGENET_STD
 
 NUM, HEIGHT, WIDTH, PATCH, HIDDEN, HEADS, BLOCKS, GRID = 512, 1080, 1920, 16, 768, 12, 6, 24
-ROUNDS, PAIRS, CLOSE, SEED = 7, 24, 1e-4, 77
+ROUNDS, PAIRS, TURNS, CLOSE, SEED = 7, 24, 2, 1e-4, 77
 LAYOUTS = ("2024", "2021")
 HALF = (0.5, 0.5, 0.5)
 Pictures = tuple[Image.Image, Image.Image]
@@ -336,36 +337,36 @@ def compared(layout: str, pictures: Pictures, rounds: int) -> dict[str, Any]:
 
 
 def throughput(num: int) -> dict[str, float]:
-    """Pairs a second of a folder of pairs."""
+    """Pairs a second of a folder of pairs, one sampling each, and the share of the seconds that loading alone takes."""
     from pellucid.evaluate import Pass, evaluate
     from pellucid.tasks.quality.settings import published
     from pellucid.tasks.quality.task import Quality, network
 
     rng = np.random.default_rng(1)
     settings = published("2024")
+    settings = dataclasses.replace(settings, sampling=dataclasses.replace(settings.sampling, samplings=1))
     task = Quality(network(settings).eval(), settings)
     speeds: dict[int, list[float]] = {0: [], 2: []}
     with tempfile.TemporaryDirectory() as folder:
-        rows = []
-        for i in range(num):
-            picture = photographed(rng, 384, 512)
-            files = [str(pathlib.Path(folder) / f"{i}-{name}.png") for name in ("reference", "image")]
-            for file, pixels in zip(files, (picture, spoiled(picture, rng)), strict=True):
-                Image.fromarray(pixels).save(file)
-            rows.append({"id": str(i), "reference": files[0], "image": files[1]})
-        for turn in range(3):
+        rows = [pair_of_files(pathlib.Path(folder), str(i), rng) for i in range(num)]
+        evaluate(task, rows[:2], Pass(2), labelled=False)
+        _, (_, load_s) = spent(lambda: [task.collate([row]) for row in rows])
+        for _ in range(TURNS):
             for workers, speed in speeds.items():
                 _, (_, wall) = spent(lambda w=workers: evaluate(task, rows, Pass(2, w), labelled=False))
-                if turn:
-                    speed.append(num / wall)
+                speed.append(num / wall)
+                say(f"{num} pairs, {workers} workers: {wall:.1f} s")
     found = {workers: statistics.median(speed) for workers, speed in speeds.items()}
-    return {
-        "pairs": num,
-        "overlapped": found[2],
-        "not_overlapped": found[0],
-        "ratio": found[2] / found[0],
-        "samplings": settings.sampling.samplings,
-    }
+    ratio = found[2] / found[0]
+    return {"pairs": num, "overlapped": found[2], "not_overlapped": found[0], "ratio": ratio, "loading": load_s / num * found[0]}
+
+
+def pair_of_files(folder: pathlib.Path, name: str, rng: np.random.Generator) -> dict[str, str]:
+    picture = photographed(rng, 384, 512)
+    files = {role: str(folder / f"{name}-{role}.png") for role in ("reference", "image")}
+    for file, pixels in zip(files.values(), (picture, spoiled(picture, rng)), strict=True):
+        Image.fromarray(pixels).save(file)
+    return {"id": name, **files}
 
 
 def main() -> None:
