@@ -122,8 +122,10 @@ def test_the_slope_of_preferences_can_be_learnt():
 def test_parts_are_averaged_by_their_weights_and_none_is_left_out_unasked():
     parts = {"mae": torch.tensor(0.5), "rank": torch.tensor(0.25), "pearson": torch.tensor(1.0)}
     told = {"mae": 0.75, "rank": 1.0, "pearson": 0.2}
-    assert weighted(parts, told).item() == pytest.approx((0.375 + 0.25 + 0.2) / 1.95, abs=1e-6)
-    assert weighted(parts | {"mae": torch.tensor(math.nan)}, told | {"mae": 0.0}).item() == pytest.approx(0.45 / 1.2, abs=1e-6)
+    assert sum(weighted(parts, told).values()).item() == pytest.approx((0.375 + 0.25 + 0.2) / 1.95, abs=1e-6)
+    assert sum(weighted(parts | {"mae": torch.tensor(math.nan)}, told | {"mae": 0.0}).values()).item() == pytest.approx(
+        0.45 / 1.2, abs=1e-6
+    )
     for wrong in ({"mae": 1.0}, told | {"preference": 1.0}, told | {"mae": -1.0}, dict.fromkeys(told, 0.0)):
         with pytest.raises(ValueError, match="weights"):
             weighted(parts, wrong)
