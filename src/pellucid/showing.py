@@ -11,6 +11,7 @@ from pellucid.evaluate import Evaluation
 from pellucid.explain.patches import encoded
 from pellucid.parses import parses
 from pellucid.predicting import above, has_boxes
+from pellucid.qualities import qualities
 from pellucid.task import Example, Task
 
 PICTURES, LARGEST = 8, 400  # from all over the set; pixels of the longer side
@@ -19,7 +20,7 @@ MOST = 40  # objects of a picture, the surest first
 
 def shown(task: Task, found: Mapping[str, Evaluation]) -> dict[str, dict[str, Any]]:
     """What there is to show, by the name of its file in results/."""
-    every = {"objects": objects(task, found), "parses": parses(found)}
+    every = {"objects": objects(task, found), "parses": parses(found), "qualities": qualities(found)}
     return {name: seen for name, seen in every.items() if seen}
 
 

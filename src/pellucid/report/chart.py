@@ -30,6 +30,7 @@ class Series:
         style: CSS classes; `c1` to `c6` differ in colour and in dashes.
         dots: also mark each point, with these tooltips.
         sizes: radius of each dot; all alike where empty.
+        joined: draw the line; else only the dots.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Series:
     style: str = "c1"
     dots: Sequence[str] = ()
     sizes: Sequence[float] = ()
+    joined: bool = True
 
 
 @dataclass(frozen=True)
@@ -167,7 +169,7 @@ def plot(ident: str, title: str, desc: str, axes: tuple[Axis, Axis], series: Seq
         spots = [at(p) if number.real(p[0]) and number.real(p[1]) else None for p in line.points]
         sizes = line.sizes or [2.5] * len(spots)
         dots = tuple(Dot(*s, size, text) for s, size, text in zip(spots, sizes, line.dots, strict=False) if s)
-        return Curve(line.name, line.style, path_of(spots), dots)
+        return Curve(line.name, line.style, path_of(spots) if line.joined else "", dots)
 
     return Plot(
         ident,

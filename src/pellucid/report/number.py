@@ -120,9 +120,8 @@ def unit_of(metric: str, values: Iterable[float | None]) -> Unit:
     return Unit(1.0, 1 if any(abs(v) >= 100 for v in found) else 3)
 
 
-SPELLED = {"lr": "learning rate", "gradcam": "Grad-CAM"} | {
-    w.lower(): w for w in ("F1", "AUC", "AUROC", "AUPR", "MSE", "RMSE", "MAE", "ECE", "IBA", "LIME", "SHAP", "Pearson", "Spearman")
-}
+_LETTERS = ("F1", "AUC", "AUROC", "AUPR", "MSE", "RMSE", "MAE", "ECE", "IBA", "LIME", "SHAP", "SROCC", "KROCC", "PLCC", "PSNR", "SSIM")
+SPELLED = {"lr": "learning rate", "gradcam": "Grad-CAM"} | {word.lower(): word for word in (*_LETTERS, "Pearson", "Spearman")}
 
 
 def title(name: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import jinja2
 
-from pellucid.report import confidence, headline, objects, parses, read, records, sections, spoiled, whole, words
+from pellucid.report import confidence, headline, objects, parses, qualities, read, records, sections, spoiled, whole, words
 
 
 def write(run: pathlib.Path) -> pathlib.Path:
@@ -34,6 +34,7 @@ def render(run: read.Run, explanations_source: str = "explanations.json") -> str
         compare=sections.compared(run),
         objects=objects.view(run),
         parses=parses.view(run),
+        qualities=qualities.view(run),
         reliability=confidence.reliability(run),
         detection=confidence.detection(run),
         data=confidence.data(run),

@@ -10,7 +10,7 @@ from typing import Any, cast
 import yaml
 
 from pellucid.errors import BadData
-from pellucid.report import records
+from pellucid.report import rated, records
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Run:
     comparison: records.Comparison | None
     objects: records.Objects | None = None
     parses: records.Parses | None = None
+    qualities: rated.QualitySets | None = None
 
     def higher_is_better(self, metric: str) -> bool:
         """As the measured sets say; true where none has the metric."""
@@ -56,6 +57,7 @@ def read(run: pathlib.Path) -> Run:
         _result(results / "comparison.json", records.Comparison),
         _result(results / "objects.json", records.Objects),
         _result(results / "parses.json", records.Parses),
+        _result(results / "qualities.json", rated.QualitySets),
     )
 
 
