@@ -99,7 +99,7 @@ def _add_making(verb: Add) -> None:
     _add_quiet(one)
 
     one = verb("list", lazily("list_"), "what there is")
-    one.add_argument("what", choices=["recipes", "models", "data", "methods", "checks", "shifts"])
+    one.add_argument("what", choices=["recipes", "models", "data", "methods", "checks", "shifts", "metrics"])
     one.add_argument("--json", action="store_true")
 
     one = verb("show", lazily("show"), "the recipe as YAML, with overrides")
@@ -126,7 +126,8 @@ def _add_making(verb: Add) -> None:
 
 def _add_measuring(verb: Add) -> None:
     one = verb("evaluate", lazily("evaluate"), "measure a run on its test sets, or on --data")
-    _add_run(one)
+    _add_run(one, metric=True)
+    _add_workers(one)
     _add_data(one)
     one.add_argument(
         "--predictions", metavar="FILE", help="measure what another program predicted for --data: a line each, or a column prediction"
@@ -146,11 +147,13 @@ def _add_measuring(verb: Add) -> None:
     _add_columns(one)
 
     one = verb("explain", lazily("explain"), "which words (pixels, columns) made the model say so, and is that to be believed")
-    _add_run(one)
+    _add_run(one, metric=True)
     _add_explain(one)
 
     one = verb("predict", lazily("predict"), "predictions of a run")
-    _add_run(one)
+    _add_run(one, metric=True)
+    _add_reference(one)
+    _add_workers(one)
     one.add_argument("inputs", nargs="+", help="texts; or pictures, folders of them, patterns and videos; or sources of a known data kind")
     one.add_argument("--probs", action="store_true", help="every label's probability as well")
     one.add_argument("--threshold", type=float, help="of boxes those that score so much or more, 0 for all (default: the run's own)")
@@ -193,6 +196,7 @@ def _add_explain(one: argparse.ArgumentParser) -> None:
     one.add_argument(
         "--input", "--text", action="append", default=[], help="a text, or a file of a known data kind (default: examples of the test sets)"
     )
+    _add_reference(one)
     one.add_argument("--method", default="iba,integrated_gradients,occlusion,lime", help="names, separated by commas (default %(default)s)")
     one.add_argument("--compare", default="", metavar="NAMES", help="the same as --method, as in iba,ig,lime")
     one.add_argument("--site", default="input", help="where units are read and replaced, as layer.4 (default %(default)s)")
@@ -271,13 +275,23 @@ def lazily(name: str) -> Verb:
     return run
 
 
-def _add_run(one: argparse.ArgumentParser) -> None:
-    one.add_argument("run", help="folder of a run")
+def _add_run(one: argparse.ArgumentParser, metric: bool = False) -> None:
+    one.add_argument("run", help="folder of a run" + ", or metric:NAME for a classic metric of `pellucid list metrics`" * metric)
     one.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _add_set(one: argparse.ArgumentParser) -> None:
     one.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="override a field, as in optim.lr=1e-4")
+
+
+def _add_reference(one: argparse.ArgumentParser) -> None:
+    one.add_argument(
+        "--reference", metavar="FILE", help="the picture that each is compared with, or a folder where it lies under the same name"
+    )
+
+
+def _add_workers(one: argparse.ArgumentParser) -> None:
+    one.add_argument("--workers", type=int, metavar="N", help="processes that load while the model runs (default: the run's own)")
 
 
 def _add_quiet(one: argparse.ArgumentParser) -> None:

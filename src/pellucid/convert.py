@@ -82,7 +82,7 @@ def to_run(
     labels: list[str] = []
     if hasattr(chosen.task, "write"):
         tensors, labels = _labelled(file, tensors, classes)
-    from pellucid.run import claim  # heavy, and not needed for what is refused above
+    from pellucid.starting import claim  # heavy, and not needed for what is refused above
 
     with tempfile.TemporaryDirectory() as temporary:
         described = pathlib.Path(temporary)

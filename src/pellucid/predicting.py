@@ -209,7 +209,8 @@ def answers(
     """A dict per row: its id and file, the prediction, the prediction's score, and where asked for every label's probability.
 
     Of boxes: `labels`, `scores`, `boxes_xyxy` in pixels of the upright picture, `answers` as `explain` takes them, perhaps `masks`,
-    the strongest first, of those that score `threshold` or more, which is the task's own unless told.
+    the strongest first, of those that score `threshold` or more, which is the task's own unless told. Of pairs of pictures their files
+    as `image` and `reference`, and each number under its name.
 
     Raises:
         BadUsage: probabilities of boxes, or a threshold of what has none.
@@ -222,6 +223,8 @@ def answers(
         return [{**one, **above(given, least)} for one, given in zip(who, found.predictions, strict=True)]
     if threshold is not None and rows:
         raise BadUsage(f"--threshold: {type(task).__name__} predicts no boxes")
+    if not probs and rows and all(is_numbers(given) for given in found.predictions):
+        return [{**one, **_beside(row), **_rounded(given)} for one, row, given in zip(who, rows, found.predictions, strict=True)]
     unit = "log_probability" if task.score_unit == "log-probability" else "value"
     labels = list(map(str, getattr(task, "labels", ())))
     each = zip(who, found.predictions, found.scores.tolist(), strict=True)
@@ -237,6 +240,11 @@ def answers(
 def has_boxes(prediction: Any) -> bool:
     """Whether objects with their places were predicted."""
     return isinstance(prediction, Mapping) and "boxes_xyxy" in prediction
+
+
+def is_numbers(prediction: Any) -> bool:
+    """Whether a prediction is numbers by name, as a quality and its spread."""
+    return isinstance(prediction, Mapping) and all(isinstance(value, (int, float)) for value in prediction.values())
 
 
 def above(prediction: Mapping[str, Any], threshold: float) -> dict[str, Any]:
@@ -261,8 +269,21 @@ def probabilities(task: Task, logits: Float[Tensor, "n c"]) -> Float[Tensor, "n 
     return torch.cat(parts) if rows else logits
 
 
+def _rounded(prediction: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, 6) for name, value in prediction.items()}
+
+
+def _beside(row: Example) -> dict[str, Any]:
+    """The files that were compared, and what made the picture where it was made of the reference."""
+    files = {role: row[role] for role in ("image", "reference", "other") if isinstance(row.get(role), str)}
+    made = row.get("distortion") or {}
+    return files | {name: made[name] for name in ("kind", "level") if name in made}
+
+
 def _file(row: Example) -> dict[str, Any]:
     image = row.get("image")
+    if "reference" in row:
+        return {}  # told by both names
     if "video" in row:
         return {"path": row["video"], "frame": row["frame"], "time_s": row["time_s"]}
     return {"path": image} if isinstance(image, str) and image != row["id"] else {}

@@ -2,8 +2,6 @@
 
 import os
 import pathlib
-import platform
-import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -12,9 +10,10 @@ import torch
 from lightning_fabric import Fabric
 
 import pellucid
-from pellucid import checkpoint, explaining, predicting, publish, showing, starting
+from pellucid import checkpoint, explaining, pairing, predicting, publish, showing, starting
 from pellucid import recipe as recipes
 from pellucid.coerce import nearest
+from pellucid.data.groups import disjoint
 from pellucid.data.leaks import leaks
 from pellucid.data.read import read
 from pellucid.errors import BadData, BadUsage, UnsafeInput
@@ -27,11 +26,14 @@ from pellucid.explain.probe import find_site
 from pellucid.explain.readout import Readout, readout, train_readout
 from pellucid.explained import Explained
 from pellucid.export import export
-from pellucid.recipe import Data, Recipe
+from pellucid.recipe import Data, Loop, Recipe
 from pellucid.report import page
 from pellucid.shift import compare, corruption, corruption_error, detect
 from pellucid.task import Example, Task
+from pellucid.tasks.quality.settings import ClassicSettings
 from pellucid.train.loop import Progress, Trainer, pass_of, start_fabric
+
+METRIC = "metric:"  # before the name of a classic metric that stands for a run
 
 
 @dataclass
@@ -184,6 +186,8 @@ class Run:
         return explaining.training_statistics(self.task, lambda: self._training_rows(num), site, self.recipe.loop.eval_batch_size)
 
     def _training_rows(self, num: int) -> list[Example]:
+        if not self.recipe.train.source:
+            raise BadUsage(f"{self.folder} was not trained")
         return told_right(self.task, self.prepared(replace(self.recipe.train, limit=_least(self.recipe.train.limit, num))))
 
     def readout(self, site: str) -> Method:
@@ -203,13 +207,25 @@ class Run:
 
     # ---- using -------------------------------------------------------------------------------------------------------
 
-    def predict(self, examples: Sequence[Example | str], probs: bool = False, threshold: float | None = None) -> list[dict[str, Any]]:
-        """A prediction and its score per example (`predicting.answers`); a string is a text or, of pictures, a path."""
-        rows = self._rows([predicting.unanswered(e) for e in examples])
+    def predict(
+        self,
+        examples: str | Sequence[Example | str],
+        probs: bool = False,
+        threshold: float | None = None,
+        reference: str | os.PathLike[str] | None = None,
+    ) -> list[dict[str, Any]]:
+        """A prediction and its score per example (`predicting.answers`); a string is a text or, of pictures, a path.
+
+        Args:
+            reference: what pictures are compared with where they do not name it themselves (`pairing.paired`).
+        """
+        asked = pairing.paired(self.task, [examples] if isinstance(examples, str) else examples, reference)
+        rows = self._rows([predicting.unanswered(e) for e in asked])
         return predicting.answers(self.task, rows, self.measure(rows, labelled=False), probs, threshold)
 
     def _rows(self, examples: Sequence[Example | str]) -> list[Example]:
-        return prepare(self.task, predicting.named(examples, getattr(self.task, "takes", "text")), "input")
+        rows = predicting.named(pairing.paired(self.task, examples, None), getattr(self.task, "takes", "text"))
+        return prepare(self.task, rows, "input")
 
     def export(self, to: str = "onnx", **asked: Any) -> dict[str, Any]:
         """Writes the model as a file that runs without pellucid; `asked` and what it gives: `pellucid.export.export`."""
@@ -277,7 +293,7 @@ def train(
         measure: false leaves the test sets to a later `shift`.
     """
     base = recipes.get(recipe) if isinstance(recipe, str) else recipe
-    chosen = recipes.override(own_data(base, data) if data else base, settings or {})
+    chosen = recipes.override(starting.own_data(base, data) if data else base, settings or {})
     folder = pathlib.Path(out)
     fabric = start_fabric(chosen.loop.precision)
     torch.manual_seed(chosen.loop.seed)
@@ -286,9 +302,10 @@ def train(
     origin = {"train": chosen.train.source, "dev": chosen.dev.source if chosen.dev else ""}
     ready = {name: prepare(task, rows, origin[name]) if rows else [] for name, rows in raw.items()}
     tests = {name: prepare(task, read(d), d.source) for name, d in chosen.tests.items()}  # refused before training, not after
+    disjoint(ready["train"], {"dev": ready["dev"], **tests})
     started = starting.start(task, chosen, (*base.init_skip, *base.init_drop)) if chosen.init else None
     if fabric.is_global_zero:
-        claim(folder, chosen)  # only now: whatever is refused above leaves no folder behind
+        starting.claim(folder, chosen)  # only now: whatever is refused above leaves no folder behind
         if started:
             starting.tell(started)
             checkpoint.write_json(folder / "results" / "init.json", started)
@@ -299,7 +316,8 @@ def train(
         if hasattr(chosen.task, "write"):
             chosen.task.write(task, folder / "preprocessing")
         shares = {name: sum(bool(e.get("truncated")) for e in rows) / len(rows) for name, rows in {**ready, **tests}.items() if rows}
-        run._keep("environment", _environment(run, done.time_s, shares))
+        told = {"seed": chosen.loop.seed, "processes": fabric.world_size, "train_time_s": round(done.time_s, 1), "truncated": shares}
+        run._keep("environment", starting.environment(task, folder, **told))
         if tests:
             run._keep("leaks", leaks(ready["train"], tests))
     if tests and measure:
@@ -307,61 +325,6 @@ def train(
     if fabric.is_global_zero:
         publish.write_card(folder)
     return run
-
-
-def own_data(recipe: Recipe, data: Mapping[str, Data]) -> Recipe:
-    """The recipe on other data; a missing dev or test set is held out of the training rows."""
-    if "train" not in data:
-        raise BadUsage("data without a training set")
-    whole = data["train"]
-    rest = {name: d for name, d in data.items() if name not in ("train", "dev")}
-    dev = data.get("dev") or replace(whole, part="dev")
-    tests = rest or {"home": replace(whole, part="test")}
-    cut = "dev" not in data or not rest
-    return replace(recipe, train=replace(whole, part="train") if cut else whole, dev=dev, tests=tests, outliers={}, claims={})
-
-
-def claim(folder: pathlib.Path, recipe: Recipe) -> None:
-    """Makes the folder this recipe's own.
-
-    Raises:
-        BadUsage: it holds another run or other files, or cannot be written.
-    """
-    note = folder / "recipe.yaml"
-    text = recipes.to_yaml(recipe)
-    try:
-        if note.is_file():
-            if note.read_text(encoding="utf-8") != text:
-                raise BadUsage(f"{folder} holds another run ({_difference(note.read_text(encoding='utf-8'), text)}); choose another --out")
-            return
-        if folder.is_dir() and any(folder.iterdir()):
-            raise BadUsage(f"{folder} is not empty and holds no run; choose another --out")
-        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
-        checkpoint.write_text(note, text)
-    except OSError as error:
-        raise BadUsage(f"--out {folder}: cannot be written ({error.strerror})") from None
-
-
-def _difference(old: str, new: str) -> str:
-    first = next((a for a in old.splitlines() if a not in new.splitlines()), "")
-    return f"it has {first.strip()!r}" if first else "it has fewer settings"
-
-
-def _environment(run: Run, time_s: float, truncated: dict[str, float]) -> dict[str, Any]:
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=pathlib.Path(__file__).parent, capture_output=True, text=True, check=False)
-    return {
-        "task": type(run.task).__name__,
-        "pellucid": pellucid.__version__,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "commit": commit.stdout.strip() or None,
-        "seed": run.recipe.loop.seed,
-        "processes": run.fabric.world_size,
-        "num_parameters": sum(p.numel() for p in run.task.model.parameters()),
-        "train_time_s": round(time_s, 1),
-        "truncated": truncated,
-        "command": f"pellucid train {run.folder}/recipe.yaml --out NEW_FOLDER",
-    }
 
 
 # ---- restoring --------------------------------------------------------------------------------------------------------
@@ -392,9 +355,23 @@ def load(folder: str | os.PathLike[str]) -> Run:
     return Run(place, recipe, task, fabric)
 
 
+def opened(name: str) -> Run:
+    """The run in a folder; or, of `metric:ssim`, a classic metric of pictures in the place of one, of which nothing is kept.
+
+    Raises:
+        BadUsage: no such metric.
+    """
+    if not name.startswith(METRIC):
+        return load(name)
+    settings: Any = ClassicSettings(name.removeprefix(METRIC))
+    fabric, task = start_fabric("32-true"), settings.build(())
+    task.model.to(fabric.device).eval()
+    return Run(pathlib.Path(name), Recipe(settings, Data(""), loop=Loop(eval_batch_size=8)), task, fabric)
+
+
 def from_pretrained(name: str) -> Run:
-    """A run from a local folder, or by name from the Hugging Face hub."""
-    return load(name if pathlib.Path(name).is_dir() else publish.download(name))
+    """A run from a local folder, by name from the Hugging Face hub, or of a classic metric, as `metric:ssim`."""
+    return opened(name if name.startswith(METRIC) or pathlib.Path(name).is_dir() else str(publish.download(name)))
 
 
 pellucid.train = train  # importing the room of that name had hidden it

@@ -1,14 +1,21 @@
-"""The weights that training starts from: read, given our names, loaded strictly, and every key accounted for."""
+"""What training starts from: a folder of its own, data, and weights read, given our names, loaded strictly, every key accounted for."""
 
 import logging
 import pathlib
-from collections.abc import Iterable, Sequence
+import platform
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+import torch
+
+import pellucid
 from pellucid import checkpoint
+from pellucid import recipe as recipes
 from pellucid.coerce import nearest
 from pellucid.errors import BadData, BadUsage
-from pellucid.recipe import Recipe
+from pellucid.recipe import Data, Recipe
 from pellucid.task import Task
 
 log = logging.getLogger("pellucid")
@@ -54,3 +61,59 @@ def tell(started: dict[str, Any]) -> None:
     log.warning("%s: %d weights loaded%s", started["source"], len(started["loaded"]), names)
     for what, keys in (("of the file left out", started["dropped"]), ("of the model fresh", started["fresh"])):
         log.warning("%d %s%s", len(keys), what, f": {checkpoint.few(keys, 12)}" if keys else "")
+
+
+# ---- data and folder --------------------------------------------------------------------------------------------------
+
+
+def own_data(recipe: Recipe, data: Mapping[str, Data]) -> Recipe:
+    """The recipe on other data; a missing dev or test set is held out of the training rows."""
+    if "train" not in data:
+        raise BadUsage("data without a training set")
+    whole = data["train"]
+    rest = {name: d for name, d in data.items() if name not in ("train", "dev")}
+    dev = data.get("dev") or replace(whole, part="dev")
+    tests = rest or {"home": replace(whole, part="test")}
+    cut = "dev" not in data or not rest
+    return replace(recipe, train=replace(whole, part="train") if cut else whole, dev=dev, tests=tests, outliers={}, claims={})
+
+
+def claim(folder: pathlib.Path, recipe: Recipe) -> None:
+    """Makes the folder this recipe's own.
+
+    Raises:
+        BadUsage: it holds another run or other files, or cannot be written.
+    """
+    note = folder / "recipe.yaml"
+    text = recipes.to_yaml(recipe)
+    try:
+        if note.is_file():
+            if note.read_text(encoding="utf-8") != text:
+                raise BadUsage(f"{folder} holds another run ({_difference(note.read_text(encoding='utf-8'), text)}); choose another --out")
+            return
+        if folder.is_dir() and any(folder.iterdir()):
+            raise BadUsage(f"{folder} is not empty and holds no run; choose another --out")
+        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+        checkpoint.write_text(note, text)
+    except OSError as error:
+        raise BadUsage(f"--out {folder}: cannot be written ({error.strerror})") from None
+
+
+def _difference(old: str, new: str) -> str:
+    first = next((a for a in old.splitlines() if a not in new.splitlines()), "")
+    return f"it has {first.strip()!r}" if first else "it has fewer settings"
+
+
+def environment(task: Task, folder: pathlib.Path, **told: Any) -> dict[str, Any]:
+    """What trained a run, on what, and the command that would do it again; with `told` beside it."""
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=pathlib.Path(__file__).parent, capture_output=True, text=True, check=False)
+    return {
+        "task": type(task).__name__,
+        "pellucid": pellucid.__version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "commit": commit.stdout.strip() or None,
+        "num_parameters": sum(p.numel() for p in task.model.parameters()),
+        **told,
+        "command": f"pellucid train {folder}/recipe.yaml --out NEW_FOLDER",
+    }

@@ -10,7 +10,7 @@ import sys
 import pytest
 import torch
 
-from pellucid import checkpoint, recipe, run
+from pellucid import checkpoint, recipe, run, starting
 from pellucid.errors import BadUsage, Interrupted, PellucidError
 from pellucid.recipe import Data, override
 from pellucid.train.loop import Trainer, start_fabric, swapped
@@ -87,7 +87,7 @@ try:
 except Interrupted as stopped:
     sys.exit(stopped.exit_status)
 """
-    run.claim(tmp_path / "cut", dropping)
+    starting.claim(tmp_path / "cut", dropping)
     died = subprocess.run([sys.executable, "-c", killer], capture_output=True, text=True, check=False)
     assert died.returncode == (-9 if number == signal.SIGKILL else 130), died.stderr
     assert not (tmp_path / "cut" / "model.safetensors").exists()

@@ -1,5 +1,7 @@
 """Verbs that say what there is."""
 
+import math
+
 from pellucid import recipe as recipes
 from pellucid.verbs.shared import Given, print_json, settings_of
 
@@ -13,6 +15,7 @@ def list_(given: Given) -> int:
         "methods": _methods,
         "checks": _checks_told,
         "shifts": _shifts,
+        "metrics": _metrics,
     }[given.what]()
     if given.json:
         print_json(rows)
@@ -66,6 +69,18 @@ def _shifts() -> dict[str, str]:
     from pellucid.data.corrupt import MODALITIES
 
     return {f"{name} ({of})": kind.about for of, kinds in MODALITIES.items() for name, kind in kinds.items()}
+
+
+def _metrics() -> dict[str, str]:
+    from pellucid.tasks.quality.classic import METRICS
+
+    def about(name: str) -> str:
+        one = METRICS[name]
+        ends = f"{one.low:g} to {one.high:g}" if one.high < math.inf else f"from {one.low:g}"
+        better = "higher" if one.higher_is_better else "lower"
+        return f"{one.title}: {better} is better, {ends}, {one.best:g} of identical pictures ({one.source})"
+
+    return {name: about(name) for name in METRICS}
 
 
 def show(given: Given) -> int:

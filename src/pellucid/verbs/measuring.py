@@ -9,16 +9,16 @@ from rich.console import Console
 from pellucid import grids
 from pellucid.errors import BadUsage
 from pellucid.recipe import Data
-from pellucid.verbs.shared import Given, data_of, hold_gates, names, print_json
+from pellucid.verbs.shared import Given, data_of, hold_gates, names, opened, print_json
 
 
 def evaluate(given: Given) -> int:
     """Metrics of the recipe's test sets, or of --data, perhaps of --predictions for it, which leaves the run's own results as they are."""
-    from pellucid import judging, run
+    from pellucid import judging
 
     if given.predictions and not given.data:
         raise BadUsage(f"--predictions {given.predictions}: needs --data, the examples that they are for")
-    done = run.load(given.run)
+    done = opened(given)
     if given.predictions:
         found = judging.measured(done, data_of(given, given.data), given.predictions)
     else:

@@ -3,6 +3,7 @@
 import argparse
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pellucid import grids
@@ -29,6 +30,22 @@ def pairs(flag: str, given: Sequence[str]) -> dict[str, str]:
     if wrong:
         raise BadUsage(f"{flag} {wrong[0]}: expected {'NAME=VALUE'}")
     return dict(entry.split("=", 1) for entry in given)
+
+
+def opened(given: Given) -> Any:
+    """The run, or the classic metric, that was named; loading pictures and texts in so many processes as were asked for.
+
+    Raises:
+        BadUsage: a number of processes below 0.
+    """
+    from pellucid import run
+
+    done, workers = run.opened(given.run), getattr(given, "workers", None)
+    if workers is None:
+        return done
+    if workers < 0:
+        raise BadUsage(f"--workers {workers}: expected 0, to load in the same process, or more")
+    return replace(done, recipe=replace(done.recipe, loop=replace(done.recipe.loop, workers=workers)))
 
 
 def data_of(given: Given, source: str) -> Data:

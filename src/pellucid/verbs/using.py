@@ -11,18 +11,18 @@ from rich.console import Console
 from pellucid import grids
 from pellucid.errors import BadData, BadUsage
 from pellucid.progress import Watching
-from pellucid.verbs.shared import Given, data_of, names, print_json, settings_of
+from pellucid.verbs.shared import Given, data_of, names, opened, print_json, settings_of
 
 MANY = 20  # examples that a terminal still shows one by one
 
 
 def predict(given: Given) -> int:
     """A line of JSON per input as it is answered, or a table."""
-    from pellucid import predicting, run
+    from pellucid import predicting
 
     if given.every < 1:
         raise BadUsage(f"--every {given.every}: expected a whole number of frames above 0")
-    done = run.load(given.run)
+    done = opened(given)
     if given.broken == "skip":
         predicting.leave_out_broken(done.task)
     inputs = _inputs(given, done.task, given.inputs)
@@ -81,16 +81,18 @@ def _gallery(given: Given, task: Any, inputs: Sequence[Any]) -> Any:
 
 
 def _inputs(given: Given, task: Any, inputs: Sequence[str]) -> list[Any]:
+    from pellucid.pairing import paired
     from pellucid.predicting import examples_of
 
-    return examples_of(inputs, getattr(task, "takes", "text"), lambda source: data_of(given, source))
+    found = examples_of(inputs, getattr(task, "takes", "text"), lambda source: data_of(given, source))
+    return paired(task, found, given.reference, inputs)
 
 
 def explain(given: Given) -> int:
     """Coloured words on the terminal, JSON, a page, a picture; for many examples what they say together."""
-    from pellucid import run
-
-    done = run.load(given.run)
+    done = opened(given)
+    if given.reference and not given.input:
+        raise BadUsage(f"--reference {given.reference}: needs --input, the pictures that are compared with it")
     inputs = _inputs(given, done.task, given.input) if given.input else None
     with Watching(given.quiet) as watching:
         found = done.explain(
