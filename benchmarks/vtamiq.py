@@ -6,7 +6,8 @@ a search in its sums per place in Python and a loop of crops, in that of 2024 (`
 pictures through the transformer one after the other, queries, keys and values by three layers, all attention written out, `no_grad`.
 Programs take turns within each round. `equal`: the errors agree to a ten-thousandth on the same patches, which in the 2024 layout both
 draw from one stream; in that of 2021 the peer's sums in float32 draw other places, and is then given ours. `moved` is how far the error
-lies from that of an identical pair, of which `apart` is the part that programs differ by.
+lies from that of an identical pair, of which `apart` is the part that programs differ by. `ratio_of_products` is what `ratio` would be if
+nothing but the transformer's matrix products in float32 took time.
 `bf16` is ours in bfloat16 where the processor has it, which is another arithmetic and no part of `ratio`. `throughput`: pairs of
 512 x 384 PNG files a second through `evaluate`, loading overlapped by two workers and not; `loading` is its share of the time without.
 """
@@ -292,6 +293,17 @@ def spoiled(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.clip(picture + rng.normal(0, 12, picture.shape), 0, 255).astype(np.uint8)
 
 
+def products(turns: int) -> float:
+    """CPU seconds of the matrix products alone that neither program can do without: its layers' on the tokens of both pictures."""
+    tokens, found = torch.randn(2 * (NUM + 9), HIDDEN), []
+    shapes = [(HIDDEN, 3 * HIDDEN), (HIDDEN, HIDDEN), (HIDDEN, 4 * HIDDEN), (4 * HIDDEN, HIDDEN)] * (BLOCKS - 1) + [(HIDDEN, 2 * HIDDEN)]
+    layers = [(tokens.repeat(1, wide // HIDDEN), torch.randn(out, wide)) for wide, out in shapes]
+    for _ in range(turns + 1):
+        _, (cpu, _) = spent(lambda: [nn.functional.linear(x, weight) for x, weight in layers])
+        found.append(cpu)
+    return float(statistics.median(found[1:]))
+
+
 def compared(layout: str, pictures: Pictures, rounds: int) -> dict[str, Any]:
     """Medians of both programs, part by part."""
     theirs, mine = both(layout)
@@ -393,6 +405,7 @@ def main() -> None:
         "ratio": main_one["ratio"],
         "equal": all(one["equal"] for one in found.values()),
         "wall_ratio": main_one["wall_ratio"],
+        "ratio_of_products": main_one["peer"] / products(given.rounds),
         "layouts": found,
     }
     if given.pairs:
