@@ -192,8 +192,8 @@ def test_a_pair_is_explained_where_it_was_spoiled(album, tmp_path, capsys):
 
 
 def test_a_metric_stands_for_a_run_when_a_set_is_measured(judge, album, tmp_path, capsys):
-    lines = [f"{album}/bad/{name},{album}/good/{name[:3]}.png,{label}" for name, label in zip(NAMES, (0.9, 0.2, 0.7), strict=True)]
-    (tmp_path / "set.csv").write_text("\n".join(["image,reference,label", *lines]) + "\n")
+    lines = [f"{album}/bad/{name},{album}/good/{name[:3]}.png,noise,{label}" for name, label in zip(NAMES, (0.9, 0.2, 0.7), strict=True)]
+    (tmp_path / "set.csv").write_text("\n".join(["image,reference,distortion,label", *lines]) + "\n")
     for name in ("metric:psnr", judge.folder):
         assert cli.main(["evaluate", str(name), "--data", f"{tmp_path}/set.csv", "--json"]) == 0
         found = json.loads(capsys.readouterr().out)["sets"]["set.csv"]

@@ -276,8 +276,8 @@ def _rounded(prediction: Mapping[str, float]) -> dict[str, float]:
 def _beside(row: Example) -> dict[str, Any]:
     """The files that were compared, and what made the picture where it was made of the reference."""
     files = {role: row[role] for role in ("image", "reference", "other") if isinstance(row.get(role), str)}
-    made = row.get("distortion") or {}
-    return files | {name: made[name] for name in ("kind", "level") if name in made}
+    made = row.get("distortion")
+    return files | ({name: made[name] for name in ("kind", "level")} if isinstance(made, Mapping) else {})
 
 
 def _file(row: Example) -> dict[str, Any]:

@@ -95,6 +95,7 @@ def checked(examples: Sequence[Example], source: str, check: str, broken: str, s
         BadData: with the row: a column is missing, a picture broken or too small, two sizes, a score out of range, a row twice.
     """
     require(examples, ("image", "reference"), source)
+    examples = [_named(example) for example in examples]
     for example in examples:
         _in_range(example, "label")
         _in_range(example, "preference")
@@ -136,7 +137,7 @@ def _fits(example: Example, smallest: int, sizes: dict[Hashable, tuple[int, int]
         if role in example and size_of(role) != wanted:
             raise BadData(_differ(example, called, size_of(role), wanted))
     if "short" not in example and min(wanted) < smallest:
-        raise BadData(f"{_who(example)}: {wanted[0]} x {wanted[1]} pixels; a patch is {smallest} x {smallest}, and must fit in")
+        raise BadData(f"{_who(example)}: {wanted[0]} x {wanted[1]} pixels; it needs at least {smallest} on each side")
 
 
 def _differ(example: Example, called: str, size: Sequence[int], wanted: Sequence[int]) -> str:
@@ -155,6 +156,14 @@ def _in_range(example: Example, key: str) -> None:
     if not 0 <= number <= 1:
         scale = "; a score on another scale is read with iqa:FILE.csv?range=1,5&better=high"
         raise BadData(f"{_who(example)}: {key} {value} is outside 0 to 1, where 1 is as good as the reference{scale}")
+
+
+def _named(example: Example) -> Example:
+    """The example; a table's column `distortion` is the name of one, not one to be made."""
+    told = example.get("distortion")
+    if told is None or isinstance(told, Mapping):
+        return example
+    return {"kind": told, **{key: value for key, value in example.items() if key != "distortion"}}
 
 
 def _known(example: Example) -> None:
