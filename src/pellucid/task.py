@@ -79,7 +79,8 @@ class Task(Protocol):
     and does once per row what every batch would repeat, such as tokenising. A prepared example may carry `length`,
     by which batches of similar size are formed. Where training sees random views, `train_batch(examples, seeds) -> Batch` makes
     them in the place of `collate`, from one seed per example and nothing else, so that workers, processes and resuming change
-    nothing. `takes = "image"` says that a path given to `predict` is a picture. A task with labels may offer
+    nothing. `takes = "image"` says that a path given to `predict` is a picture, and `needs = ("reference",)` that each comes with
+    another to compare it with. A task with labels may offer
     `gold(examples) -> answer`, the answer that each
     example's `label` names, so that the right answer, or any label, can be explained and not only the one given; where an example
     may have several labels, `predict` gives a list of names, or a dict that holds one as `labels`, the strongest first, which is
