@@ -106,8 +106,7 @@ def test_preferences_have_no_points_and_only_decided_ones_agree_or_not():
 
 def test_labels_of_generated_pairs_are_told_as_weak_and_what_is_kept_is_json():
     found = qualities({"made": judged(8, distortion={"kind": "mean_shift", "level": 2, "seed": 0})})
-    table = qualities({"read": judged(8, distortion="blur")})  # a column of a table of people's scores
-    assert table["sets"]["read"]["weak"] is False
+    assert qualities({"read": judged(8)})["sets"]["read"]["weak"] is False
     assert found["sets"]["made"]["weak"] is True and json.loads(json.dumps(found, allow_nan=False)) == found
 
 

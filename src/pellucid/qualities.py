@@ -62,7 +62,7 @@ def _set(found: Evaluation, points: int, misses: int) -> dict[str, Any]:
     kinds = by_kind(found.predictions, found.examples)
     return {
         "n": len(rows),
-        "weak": bool(rows) and all(isinstance(row.example.get("distortion"), Mapping) for row in rows),
+        "weak": bool(rows) and all("distortion" in row.example for row in rows),
         "numbers": {name: _real(found.metrics[name]) for name in ("srocc", "plcc_5", "rmse_5") if name in found.metrics},
         "points": [_point(rows[i]) for i in _drawn(len(rows), points)],
         "curve": _curve(curve, values),
