@@ -6,6 +6,8 @@ from typing import Literal
 
 from pellucid.recipe import Recipe
 
+LEFT_OUT = "left out"  # the test set of a recipe that is trained on the rest
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -17,6 +19,8 @@ class Cell:
         model: the row.
         corrupt: severities at which corrupted copies of home are measured, too.
         first: trained before, once for all seeds, and what the recipe starts from.
+        fixed: nothing in it is drawn, so that one seed says all.
+        resplit: each seed draws anew which rows are for training and which for testing, where the recipe says `part`.
     """
 
     group: str
@@ -25,6 +29,8 @@ class Cell:
     recipe: Recipe
     corrupt: tuple[int, ...] = ()
     first: Recipe | None = None
+    fixed: bool = False
+    resplit: bool = False
 
 
 @dataclass(frozen=True)

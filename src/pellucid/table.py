@@ -5,7 +5,7 @@ import json
 import pathlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from pellucid import checkpoint, recipe, run
 from pellucid import study as studies
 from pellucid.coerce import nearest
 from pellucid.errors import BadData, BadUsage
-from pellucid.paper import Cell, Study, Table
+from pellucid.paper import LEFT_OUT, Cell, Study, Table
 from pellucid.shift import matrix
 from pellucid.shift.corruption import set_name
 from pellucid.train.loop import Progress
@@ -70,6 +70,7 @@ def measure(name: str, wanted: Wanted, train: bool, watch: Callable[[Progress], 
                 continue
             say(f"{cell.group}: {cell.model} on {cell.train}, seed {seed}")
             one = replace(cell.recipe, loop=replace(cell.recipe.loop, seed=seed))
+            one = _resplit(one, seed) if cell.resplit else one
             if cell.first:
                 one = replace(one, init=str(_before(cell.first, wanted.runs / name, watch, say)))
             trained = run.train(one, folder, watch=watch, measure=False)
@@ -78,6 +79,12 @@ def measure(name: str, wanted: Wanted, train: bool, watch: Callable[[Progress], 
     if not rows:
         raise BadData(f"no runs of table {name!r} in {wanted.runs}; add --run to train them")
     return {"name": name, "title": table.title, "notes": table.notes, "rows": rows}
+
+
+def _resplit(one: recipe.Recipe, seed: int) -> recipe.Recipe:
+    """The recipe with the parts of its sets drawn by another seed."""
+    dev, tests = one.dev and replace(one.dev, seed=seed), {name: replace(d, seed=seed) if d.part else d for name, d in one.tests.items()}
+    return replace(one, train=replace(one.train, seed=seed), dev=dev, tests=tests)
 
 
 def _before(first: recipe.Recipe, runs: pathlib.Path, watch: Callable[[Progress], None], say: Callable[[str], None]) -> pathlib.Path:
@@ -94,7 +101,7 @@ def _jobs(table: Table, wanted: Wanted) -> Iterator[tuple[Cell, int]]:
     cells = [c for c in table.cells if wanted.only.lower() in f"{c.group} {c.train} {c.model}".lower()]
     if not cells:
         raise BadUsage(f"--only {wanted.only}: no such cell; there are {', '.join(dict.fromkeys(c.group for c in table.cells))}")
-    return ((cell, seed) for seed in seeds for cell in cells)
+    return ((cell, seed) for seed in seeds for cell in cells if not cell.fixed or seed == table.seeds[0])
 
 
 def _row(cell: Cell, seed: int, folder: pathlib.Path) -> dict[str, Any]:
@@ -112,6 +119,7 @@ def _row(cell: Cell, seed: int, folder: pathlib.Path) -> dict[str, Any]:
         "train": cell.train,
         "model": cell.model,
         "seed": seed,
+        "fixed": cell.fixed,
         "metric": metric,
         "home": shift["home"],
         "values": {name: _number(row["metrics"][metric]["value"]) for name, row in plain.items()},
@@ -149,7 +157,7 @@ def markdown(found: dict[str, Any]) -> str:
         lines += [f"## {group}", ""]
         for train in dict.fromkeys(r["train"] for r in of_group):
             lines += _one_table([r for r in of_group if r["train"] == train], train)
-        lines += _matrices(of_group)
+        lines += _together(of_group) or _matrices(of_group)
     return "\n".join([*lines, *_corruption(rows), *_detection(rows)])
 
 
@@ -164,11 +172,11 @@ def _one_table(rows: list[dict[str, Any]], train: str) -> list[str]:
     drops: dict[str, float] = {}
     for model in dict.fromkeys(r["model"] for r in rows):
         mine = [r for r in rows if r["model"] == model]
-        cells = [_spread([100 * r["values"][s] for r in mine]) for s in sets]
-        drop = [100 * (np.mean([r["values"][s] for s in away]) - r["values"][home]) for r in mine] if away else []
+        cells = [_spread([100 * r["values"][s] for r in mine if s in r["values"]]) for s in sets]
+        drop = [100 * (np.mean([r["values"][s] for s in away if s in r["values"]]) - r["values"][home]) for r in mine] if away else []
         drops[model] = float(np.mean(drop)) if drop else 0.0
         claims = [", ".join(f"{k} {v}" for k, v in mine[0]["claims"].items())] if claimed else []
-        fewer = f" ({len(mine)} of {seeds} seeds)" if len(mine) < seeds else ""
+        fewer = f" ({len(mine)} of {seeds} seeds)" if len(mine) < seeds and not mine[0].get("fixed") else ""
         lines.append("| " + " | ".join([model + fewer, *cells, *([_spread(drop, sign=True)] if away else []), *claims]) + " |")
     return [
         *lines,
@@ -176,6 +184,19 @@ def _one_table(rows: list[dict[str, Any]], train: str) -> list[str]:
         f"{metric} x 100, mean ± standard deviation of {seeds} seed{'s' * (seeds > 1)}; test rows: {sizes}.",
         *_verdict(rows, away, home, drops),
     ]
+
+
+def _together(rows: list[dict[str, Any]]) -> list[str]:
+    """The mean over what was trained on, where each training set leaves out what it is tested on: one set of that name for all."""
+    trains = list(dict.fromkeys(r["train"] for r in rows))
+    if len(trains) < 2 or any(list(r["values"]) != [LEFT_OUT] for r in rows):
+        return []
+    lines = [f"| {len(trains)} splits | mean | median | least and most |", "|---|---|---|---|"]
+    for model in dict.fromkeys(r["model"] for r in rows):
+        mine = {t: fmean(r["values"][LEFT_OUT] for r in rows if r["train"] == t and r["model"] == model) for t in trains}
+        values = [100 * value for value in mine.values()]
+        lines.append(f"| {model} | {fmean(values):.1f} | {median(values):.1f} | {min(values):.1f} to {max(values):.1f} |")
+    return [*lines, "", f"{rows[0]['metric']} x 100 of the splits, each the mean of its seeds.", ""]
 
 
 def _matrices(rows: list[dict[str, Any]]) -> list[str]:
@@ -193,6 +214,8 @@ def _matrices(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def _spread(values: list[float], sign: bool = False) -> str:
+    if not values:
+        return ""  # not measured on this set
     mean = f"{np.mean(values):+.1f}" if sign else f"{np.mean(values):.1f}"
     return f"{mean} ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else mean
 
@@ -202,10 +225,10 @@ def _verdict(rows: list[dict[str, Any]], away: list[str], home: str, drops: dict
     models = list(dict.fromkeys(r["model"] for r in rows))
     lost = []
     for name in [home, *away]:
-        means = {m: 100 * float(np.mean([r["values"][name] for r in rows if r["model"] == m])) for m in models}
-        lost += [
-            f"{m} is better on {name} ({means[m]:.1f} against {means[models[0]]:.1f})" for m in models[1:] if means[m] > means[models[0]]
-        ]
+        of_model = {m: [100 * r["values"][name] for r in rows if r["model"] == m and name in r["values"]] for m in models}
+        means = {m: fmean(values) for m, values in of_model.items() if values}
+        first = means[models[0]]
+        lost += [f"{m} is better on {name} ({mean:.1f} against {first:.1f})" for m, mean in means.items() if mean > first]
     if away:
         lost += [
             f"{m} loses less away ({drops[m]:+.1f} against {drops[models[0]]:+.1f})" for m in models[1:] if drops[m] > drops[models[0]]

@@ -32,6 +32,8 @@ class Site:
             units lies evenly over the whole of them, its first row on top.
         grid: rows and columns of a picture's units where the layout does not count them in two axes: tokens in one row, of which
             `groups` says the patch, row * columns + column, and -1 for class and register tokens.
+        zero: a unit of zeros says nothing, as what was done to a patch that is left alone; it takes the place of the mean unit wherever
+            units are replaced by that.
 
     Pictures in full, each with `picture="image_uint8"`:
         pixels in patches: Site("stem", "b c (h p) (w q)", side="input", unit="c p q", axes={"p": 16, "q": 16}); height and width
@@ -52,6 +54,7 @@ class Site:
     unit: str = "d"
     picture: str | None = None
     grid: tuple[int, ...] = ()
+    zero: bool = False
 
 
 @runtime_checkable

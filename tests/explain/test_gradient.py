@@ -9,6 +9,7 @@ from pellucid.errors import BadUsage
 from pellucid.explain.attribution import Statistics, baseline, completeness_gap
 from pellucid.explain.gradient import expected_gradients, gradient, gradient_x_input, integrated_gradients, smoothgrad
 from pellucid.explain.probe import Probe, ask
+from pellucid.task import Site
 from toys import Pictures, Sentences, linear_probe, pictures, sentences
 
 
@@ -159,3 +160,7 @@ def test_the_mean_baseline_keeps_padding_and_forgets_it():
     probe = linear_probe(torch.ones(3, 1), torch.tensor([[[1.0], [3.0], [100.0]]]), present)
     assert baseline(probe)[0, :, 0].tolist() == [2.0, 2.0, 100.0]
     assert baseline(probe, "zero")[0, :, 0].tolist() == [0.0, 0.0, 100.0]
+    says_nothing = dataclasses.replace(probe, site=Site("change", "b n d", zero=True))
+    statistics = Statistics(torch.full((1,), 7.0), torch.ones(1))
+    assert baseline(says_nothing, "mean", statistics)[0, :, 0].tolist() == [0.0, 0.0, 100.0]
+    assert baseline(probe, "mean", statistics)[0, :, 0].tolist() == [7.0, 7.0, 100.0]

@@ -45,7 +45,7 @@ def test_an_identical_pair_has_the_published_constant_whatever_it_shows(case):
 
 
 def test_every_token_is_the_published_one(case):
-    net, layout, told, _ = case
+    net, _, told, _ = case
     scales = told.get("scales", torch.zeros(told["pos"].shape[:2], dtype=torch.long)).long()
     for side in ("ref", "dist"):
         found = net(told[f"patches_{side}"], told["pos"], scales, whole=True)

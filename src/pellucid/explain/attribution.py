@@ -52,14 +52,14 @@ def baseline(probe: Probe, kind: str = "mean", statistics: Statistics | None = N
     """Units that say nothing; padding stays as it is.
 
     Args:
-        kind: "mean", the mean unit of the statistics, or of the example where there are none; or "zero", which in front of a
-            normalisation layer is far from anything the model has seen.
+        kind: "mean", the mean unit of the statistics, or of the example where there are none, or zeros where the site says that they
+            say nothing; or "zero", which in front of a normalisation layer is far from anything the model has seen.
     Raises:
         BadUsage: another kind.
     """
     if kind not in BASELINES:
         raise BadUsage(f"no baseline {kind!r}; there are {', '.join(BASELINES)}")
-    if kind == "zero":
+    if kind == "zero" or (probe.site is not None and probe.site.zero):
         nothing = torch.zeros_like(probe.units)
     elif statistics is None:
         nothing = example_mean(probe.units, probe.present)

@@ -52,7 +52,7 @@ class MissView:
 
 @dataclass(frozen=True)
 class SetView:
-    """One set; `label` is what its labels are called, `legend` names the kinds whose dots have colours and shapes of their own, by style."""
+    """One set; `label` is what its labels are called, `legend` names the kinds whose dots have their own colours and shapes, by style."""
 
     name: str
     label: str

@@ -14,6 +14,7 @@ from pellucid.errors import BadData, BadUsage
 
 OPTIONS = {"num": (), "every": ("yes", "no"), "seed": (), "size": (), "kinds": (), "without_kinds": (), "levels": ()}
 NUM, SIZE = 5, 256
+INNER = "of."  # before an option of the other source that has a name of ours
 
 Choice = tuple[str, int]  # kind and level
 
@@ -28,7 +29,7 @@ def read(place: str, options: Mapping[str, str], inner: Callable[[str], Rows]) -
         place: a folder, whose pictures are found at any depth, or another source of pictures.
         options: `num` pairs a photograph, no kind twice before all have come; `every=yes` gives all kinds at all levels instead; `size`
             pixels of the shorter side, or `whole`; `kinds` or all `without_kinds`; `levels`, 1-5 or 2,4. Those of another kind of source
-            go to that source.
+            go to that source, of.num=40 as its num.
         inner: the rows of another source.
     Raises:
         BadData: no pictures.
@@ -40,7 +41,7 @@ def read(place: str, options: Mapping[str, str], inner: Callable[[str], Rows]) -
     num, seed = _num(chosen, len(pairs)), _whole(chosen, "seed", 0, 0)
     size = None if chosen.get("size") == "whole" else _whole(chosen, "size", SIZE, SMALLEST)
     rows: Rows = []
-    for name, group, image in _photographs(place, {n: v for n, v in options.items() if n not in OPTIONS}, inner):
+    for name, group, image in _photographs(place, {n.removeprefix(INNER): v for n, v in options.items() if n not in OPTIONS}, inner):
         for kind, level in pairs if num is None else _drawn(pairs, num, seed, group):
             own = {"kind": kind, "level": level, "seed": seed_of(seed, group, kind)}
             row = {"id": f"{name}#{kind}-{level}", "image": image, "reference": image, "distortion": own, "kind": kind, "level": level}

@@ -79,7 +79,8 @@ class ClassicQuality:
     def __init__(self, model: ClassicModel, settings: ClassicSettings):
         self.model, self.settings = model, settings
         axes = {"p": settings.patch, "q": settings.patch}
-        self.sites = {"input": Site("change", "b c (h p) (w q)", present="patch_present", axes=axes, unit="c p q", picture="image")}
+        on = Site("change", "b c (h p) (w q)", present="patch_present", axes=axes, unit="c p q", picture="image", zero=True)
+        self.sites = {"input": on}
 
     def prepare(self, examples: Sequence[Example], source: str) -> list[Example]:
         """Examples whose pictures can be read and compared; generated ones get their weak label.

@@ -132,7 +132,7 @@ class QualitySettings:
     preference: float = 1.0
     linearise: bool = False
     flips: bool = True
-    weak: tuple[str, ...] = ("vsi", "fsim", "mdsi")
+    weak: tuple[str, ...] = ("haarpsi", "mdsi", "gmsd")
     cells: int = 14
     check: Literal["none", "header", "full"] = "header"
     broken: Literal["refuse", "skip"] = "refuse"
@@ -189,7 +189,7 @@ class ClassicSettings:
 
     metric: str = "ssim"
     patch: int = 16
-    weak: tuple[str, ...] = ("vsi", "fsim", "mdsi")
+    weak: tuple[str, ...] = ("haarpsi", "mdsi", "gmsd")
     check: Literal["none", "header", "full"] = "header"
     broken: Literal["refuse", "skip"] = "refuse"
 

@@ -80,7 +80,7 @@ class Quality:
         for example, seed in zip(examples, seeds, strict=True):
             rng = np.random.default_rng(seed)
             axes = [axis for axis in (1, 2) if self.settings.flips and rng.random() < 0.5]  # upside down, sideways
-            pair = Pair(*(p if p is None else p.flip(axes) for p in open_pair(example)))
+            pair = open_pair(example).each(lambda picture, axes=axes: picture.flip(axes))  # type: ignore[misc]
             found.append([self._sampled(pair, self.settings.sampling.num_train, rng)])
         return self._batch(examples, found)
 
@@ -170,11 +170,14 @@ def _sites(settings: QualitySettings) -> dict[str, Site]:
     After the last block only the class token is read, so there is nothing to ask.
     """
     cells, patch = (settings.cells, settings.cells), settings.vit.patch
-    common = {"picture": "picture", "grid": cells}
-    found = {"input": Site("change", "b r n c p q", unit="c p q", groups="cell_of_patch", axes={"p": patch, "q": patch}, **common)}
+    axes = {"p": patch, "q": patch}
+    found = {
+        "input": Site("change", "b r n c p q", unit="c p q", axes=axes, zero=True, groups="cell_of_patch", picture="picture", grid=cells)
+    }
+    both = {"k": 2, "r": settings.sampling.samplings}
     for i in range(settings.vit.blocks - 1):
-        axes = {"k": 2, "r": settings.sampling.samplings}
-        found[f"block.{i}"] = Site(f"net.blocks.{i}", "(b k r) n d", groups="cell_of_token", axes=axes, **common)
+        module = f"net.blocks.{i}"
+        found[f"block.{i}"] = Site(module, "(b k r) n d", axes=both, groups="cell_of_token", picture="picture", grid=cells)
     return found
 
 

@@ -31,7 +31,7 @@ from pellucid.errors import BadData, BadUsage
 from pellucid.task import Example
 from pellucid.tasks.quality.classic import find, measure
 
-NAMES = ("vsi", "fsim", "mdsi")
+NAMES = ("haarpsi", "mdsi", "gmsd")
 log = logging.getLogger("pellucid")
 _MANY = 100  # pairs to be measured: from here on it takes a while and is told
 _VERSION = 1  # of how a pair is opened and measured here; beside it the cache knows the generator's source and the library's version
@@ -205,7 +205,8 @@ def _maker() -> str:
     """What the scores depend on beside the pair: the source of the generator, the library, ourselves."""
     total = hashlib.sha256(f"{_VERSION} {importlib.metadata.version('piq')}".encode())
     for file in sorted(pathlib.Path(distort.__file__).parent.glob("*.py")):
-        total.update(file.read_bytes())
+        if file.name != "pairs.py":  # which says what is asked for, not what comes of it
+            total.update(file.read_bytes())
     return total.hexdigest()
 
 
