@@ -14,7 +14,7 @@ from pellucid.recipe import Data
 from pellucid.run import Run
 from pellucid.task import Example, Metric, Task
 
-COLUMNS = ("prediction", "text")  # the first that a file has holds its predictions
+COLUMNS = ("prediction", "quality", "text")  # the first that a file has holds its predictions
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def measured(run: Run, data: Data, file: str) -> dict[str, Any]:
     A set has `unmeasured` beside its metrics where some of them need more than the file tells: the reason of each; their value is None.
 
     Args:
-        file: what `pellucid predict` writes, a text with a prediction a line, or a table with a column `prediction` (or `text`); rows are
+        file: what `pellucid predict` writes, a text with a prediction a line, or a table with a column `prediction` (or `quality`, or `text`); rows are
             the examples of the same `id` where the file has ids, else those at the same place.
     Raises:
         BadData: not one prediction for each example, or one that is none of the task's.
@@ -88,7 +88,7 @@ def _printed(row: Mapping[str, Any]) -> bool:
         found = json.loads(row.get("text", ""))
     except (ValueError, RecursionError):
         return False
-    return isinstance(found, dict) and bool({"prediction", "boxes_xyxy"} & found.keys())
+    return isinstance(found, dict) and bool({"prediction", "quality", "boxes_xyxy"} & found.keys())
 
 
 def _row(where: str, cells: Mapping[str, Any]) -> Row:

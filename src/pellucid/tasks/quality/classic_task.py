@@ -123,9 +123,9 @@ class ClassicQuality:
         return parts
 
     def predict(self, output: Output, batch: Batch) -> list[Any]:
-        """`quality`, its `spread`, 0 since nothing is drawn, the metric's own value by its name, and perhaps `other_quality`."""
+        """`quality`, the metric's own value by its name, and perhaps `other_quality`."""
         each = zip(output["quality"].tolist(), output["measured"].tolist(), strict=True)
-        made = [{"quality": quality, "spread": 0.0, self.settings.metric: measured} for quality, measured in each]
+        made = [{"quality": quality, self.settings.metric: measured} for quality, measured in each]
         if "other_quality" in output:
             for one, other, is_there in zip(made, output["other_quality"].tolist(), batch["other_present"].tolist(), strict=True):
                 one |= {"other_quality": other} if is_there else {}

@@ -76,17 +76,15 @@ def shortened(picture: UInt8[Tensor, "3 _ _"], short: int) -> UInt8[Tensor, "3 h
 
 
 def thumbnail(picture: UInt8[Tensor, "3 _ _"]) -> UInt8[Tensor, "3 h w"]:
-    """The picture no larger than an explanation needs it; whole pixels averaged first, which is fastest."""
+    """The picture with a longer side of `THUMBNAIL`, as an explanation shows it; whole pixels averaged first, which is fastest."""
     step = max(1, max(picture.shape[1:]) // THUMBNAIL)
     height, width = (side // step * step for side in picture.shape[1:])
     small = picture
     if step > 1:
         whole = picture[:, :height, :width].numpy().astype(np.float32)  # torch takes four times as long
         small = torch.from_numpy(reduce(whole, "c (h p) (w q) -> c h w", "mean", p=step, q=step).round().astype(np.uint8))
-    longest = max(small.shape[1:])
-    if longest <= THUMBNAIL:
-        return small
-    return shortened(small, max(1, round(min(small.shape[1:]) * THUMBNAIL / longest)))[:, :THUMBNAIL, :THUMBNAIL]
+    short = max(1, round(min(small.shape[1:]) * THUMBNAIL / max(small.shape[1:])))
+    return shortened(small, short)[:, :THUMBNAIL, :THUMBNAIL]
 
 
 # ---- before training --------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Literal, cast
 
 import torch
-from einops import rearrange
+from einops import rearrange, repeat
 from jaxtyping import Float, Int
 from timm.layers import DropPath
 from torch import Tensor, nn
@@ -118,7 +118,7 @@ class Vtamiq(PatchTransformer):
         """The class token of each of several pictures, looked at in the same places, in one pass; an example's rows lie side by side."""
         k = len(patches)
         rows = rearrange(torch.stack(list(patches), 1), "b k n c p q -> (b k) n c p q")
-        x = self(rows, position.repeat_interleave(k, 0), scale_index.repeat_interleave(k, 0))
+        x = self(rows, repeat(position, "b n two -> (b k) n two", k=k), repeat(scale_index, "b n -> (b k) n", k=k))
         return list(rearrange(x, "(b k) 1 d -> k b d", k=k))
 
 
@@ -147,7 +147,7 @@ class QualityNetwork(nn.Module):
         return patches * scale + shift
 
     def forward(self, batch: Batch) -> Output:
-        """`quality` and `spread` (b), the latter the standard error over the samplings; perhaps `other_quality` (b)."""
+        """`quality` (b); of several samplings their mean, and `spread`, its standard error; perhaps `other_quality` (b)."""
         reference = self.normalised(batch["reference"])
         image = reference + self.change(self.normalised(batch["image"]) - reference)
         r = reference.shape[1]
@@ -155,8 +155,7 @@ class QualityNetwork(nn.Module):
         places = flat[2], flat[3]
         first, second = self.net.classes(flat[:2], *places)
         quality = rearrange(1 - self.error(first, second), "(b r) -> b r", r=r)
-        spread = quality.std(1) / r**0.5 if r > 1 else torch.zeros_like(quality[:, 0])
-        output = {"quality": quality.mean(1), "spread": spread}
+        output = {"quality": quality.mean(1)} | ({"spread": quality.std(1) / r**0.5} if r > 1 else {})
         if "other" in batch:
             (other,) = self.net.classes([rearrange(self.normalised(batch["other"]), "b r ... -> (b r) ...")], *places)
             output["other_quality"] = rearrange(1 - self.error(first, other), "(b r) -> b r", r=r).mean(1)

@@ -137,11 +137,13 @@ class Quality:
         return (values if self.bend is None else torch.as_tensor(self.bend.undo(values.numpy()))).tolist()
 
     def predict(self, output: Output, batch: Batch) -> list[Any]:
-        """`quality`, its `spread`, the standard error over the samplings, and of preference rows `other_quality`."""
-        quality, spread = output["quality"], output["spread"]
-        about = zip(self._straight(quality + spread), self._straight(quality - spread), strict=True)
-        told = zip(self._straight(quality), ((high - low) / 2 for high, low in about), strict=True)
-        made: list[dict[str, float]] = [{"quality": q, "spread": s} for q, s in told]
+        """`quality`; of several samplings its `spread`, the standard error; and of preference rows `other_quality`."""
+        quality = output["quality"]
+        made = [{"quality": value} for value in self._straight(quality)]
+        if "spread" in output:
+            about = (self._straight(quality + sign * output["spread"]) for sign in (1, -1))
+            for one, high, low in zip(made, *about, strict=True):
+                one["spread"] = (high - low) / 2
         if "other_quality" in output:
             for one, other, is_there in zip(made, self._straight(output["other_quality"]), batch["other_present"].tolist(), strict=True):
                 one |= {"other_quality": other} if is_there else {}

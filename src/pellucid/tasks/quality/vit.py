@@ -110,7 +110,7 @@ class PatchTransformer(nn.Module):
         self, patches: Float[Tensor, "b n 3 p p"], position: Float[Tensor, "b n 2"], scale_index: Int[Tensor, "b n"]
     ) -> Float[Tensor, "b m d"]:
         """Class token, registers, patches."""
-        b = len(patches)
+        b = patches.shape[0]  # len would make an exported program's batch fixed
         # one output per patch: a matrix product, many times faster than a convolution of pictures one patch large
         x = F.linear(rearrange(patches, "b n c p q -> b n (c p q)"), rearrange(self.patch.weight, "d c p q -> d (c p q)"), self.patch.bias)
         x = x + self.position[0][table_rows(position, self.shape.grid, self.shape.legacy)]
