@@ -10,10 +10,12 @@ import torch
 from PIL import Image
 
 import pellucid
-from pellucid import checkpoint, cli, pairing, run
+from pellucid import checkpoint, cli, judging, pairing, predicting, run
 from pellucid import recipe as recipes
 from pellucid.data import loader
+from pellucid.data.read import read
 from pellucid.errors import BadData, BadUsage
+from pellucid.recipe import Data
 from untrained import made
 
 RECIPE = """
@@ -245,3 +247,17 @@ def test_a_reference_on_both_sides_is_refused_before_training(album, tmp_path, c
     line = capsys.readouterr().err.splitlines()[-1]
     assert "I01.png" in line and "home" in line
     assert not (tmp_path / "run").exists()
+
+
+def test_qualities_that_predict_wrote_are_measured_as_the_runs_own(judge, album, tmp_path):
+    table = tmp_path / "pairs.csv"
+    rows = [f"{album}/bad/{name},{album}/good/{name[:3]}.png,{0.2 * i}" for i, name in enumerate(NAMES, 1)]
+    table.write_text("image,reference,label\n" + "\n".join(rows) + "\n")
+    data = Data(f"csv:{table}")
+    answers = judge.predict(read(data))
+    written = tmp_path / "answers.csv"
+    predicting.write_csv(answers, written)
+    found = judging.measured(judge, data, str(written))
+    (own,) = judge.measured({"own": data})["sets"].values()
+    (told,) = found["sets"].values()
+    assert told["metrics"]["rmse"]["value"] == pytest.approx(own["metrics"]["rmse"]["value"], abs=1e-5)

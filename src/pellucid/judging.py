@@ -37,8 +37,8 @@ def measured(run: Run, data: Data, file: str) -> dict[str, Any]:
     A set has `unmeasured` beside its metrics where some of them need more than the file tells: the reason of each; their value is None.
 
     Args:
-        file: what `pellucid predict` writes, a text with a prediction a line, or a table with a column `prediction` (or `quality`, or `text`); rows are
-            the examples of the same `id` where the file has ids, else those at the same place.
+        file: what `pellucid predict` writes, a text with a prediction a line, or a table with a column `prediction`, `quality` or
+            `text`; rows are the examples of the same `id` where the file has ids, else those at the same place.
     Raises:
         BadData: not one prediction for each example, or one that is none of the task's.
     """

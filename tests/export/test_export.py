@@ -42,6 +42,16 @@ def pictures(tmp_path_factory) -> run.Run:
             {"picture": ["batch", 3, 96, 96], "pixel_present": ["batch", 96, 96]},
             {"logits": ["batch", 9, 4], "boxes_cxcywh": ["batch", 9, 4]},
         ),
+        (
+            "vtamiq:tiny",
+            {
+                "reference": ["batch", 1, 64, 3, 8, 8],
+                "image": ["batch", 1, 64, 3, 8, 8],
+                "position": ["batch", 1, 64, 2],
+                "scale_index": ["batch", 1, 64],
+            },
+            {"quality": ["batch"]},
+        ),
     ],
 )
 def test_the_batch_of_every_task_is_free_and_named(name, inputs, outputs, tmp_path):
