@@ -18,6 +18,7 @@ from pellucid.errors import BadData, BadUsage
 from pellucid.nn import detr_names
 from pellucid.nn.detr import Detr, Shape
 from pellucid.nn.resnet import resnet
+from pellucid.tasks.quality import names
 
 SMALL = {"num_queries": 4, "width": 32, "num_heads": 2, "encoder_layers": 1, "decoder_layers": 2, "feedforward": 16}
 SHAPES = ("disc", "square", "triangle")
@@ -201,3 +202,29 @@ def test_flags_that_do_nothing_are_refused(tmp_path, capsys):
     for flags in (["--recipe", "x:y"], ["--set", "a=b"], ["--to-run", "y"], ["--to-run", "y", "--recipe", "x:y", "--to", "hf"]):
         assert cli.main(["convert", "x.pth", *flags]) == 2
         assert "--to-run" in capsys.readouterr().err
+
+
+def test_a_published_vtamiq_becomes_a_run_that_judges_as_its_weights_do(tmp_path):
+    settings = {
+        "task.vit.width": 32,
+        "task.vit.heads": 4,
+        "task.vit.mlp": 64,
+        "task.vit.blocks": 2,
+        "task.vit.patch": 8,
+        "task.vit.grid": 4,
+    }
+    settings |= {"task.vit.grid": 4, "task.head.groups": 1, "task.head.blocks": 1, "task.sampling.num_test": 16, "task.linearise": False}
+    torch.manual_seed(0)
+    task = recipes.override(recipes.get("vtamiq:legacy"), settings).task.read(tmp_path)
+    layout = names.Layout("2021", task.settings.vit, task.settings.head, "diff_net")
+    weights = names.theirs({k: v for k, v in task.model.state_dict().items() if k.startswith("net.")}, layout)
+    torch.save({"model_state_dict": weights, "epoch": 3, "SROCC": 0.9}, tmp_path / "vtamiq.pth")
+    to_run(tmp_path / "vtamiq.pth", tmp_path / "run", "vtamiq:legacy", settings=settings)
+    again = pellucid.load(tmp_path / "run")
+    batch = {name: torch.rand(2, 1, 16, 3, 8, 8) * 255 for name in ("reference", "image")}
+    batch |= {"position": torch.rand(2, 1, 16, 2) * 2 - 1, "scale_index": torch.zeros(2, 1, 16, dtype=torch.long)}
+    task.model.eval()
+    assert torch.equal(again.task.model(batch)["quality"], task.model(batch)["quality"])
+    with pytest.raises(BadData, match="must be of the network"):
+        to_run(tmp_path / "vtamiq.pth", tmp_path / "other", "vtamiq:legacy", settings=settings | {"task.vit.blocks": 3})
+    assert not (tmp_path / "other").exists()

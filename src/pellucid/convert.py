@@ -60,12 +60,12 @@ def convert(file: pathlib.Path, out: pathlib.Path | None = None, to: str = "ours
 def to_run(
     file: pathlib.Path, folder: pathlib.Path, recipe: str, classes: str = "", settings: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Makes a run of published weights of a DETR, which predicts, is evaluated and explained like a trained one.
+    """Makes a run of published weights of a DETR or a VTAMIQ, which predicts, is evaluated and explained like a trained one.
 
     Gives the run's folder as `file`, `num_tensors`, and what became of `names`.
 
     Args:
-        recipe: the name of one of the same network, as updetr:detr_r50.
+        recipe: the name of one of the same network, as updetr:detr_r50 or vtamiq:legacy.
         classes: what `categories` takes; by default COCO's, where the class head is one of theirs. None for weights of pre-training.
         settings: fields of the recipe by dotted name.
     Raises:
@@ -76,8 +76,10 @@ def to_run(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise BadUsage(f"{folder}: is there already; remove it, or name another folder with --to-run")
     chosen = recipes.override(recipes.get(recipe), settings or {})
+    if hasattr(chosen.task, "vit"):
+        return _quality_run(file, folder, chosen)
     if not hasattr(chosen.task, "num_queries"):
-        raise BadUsage(f"--recipe {recipe}: its task has no DETR; give one that has, as updetr:detr_r50")
+        raise BadUsage(f"--recipe {recipe}: its task has no DETR or VTAMIQ; give one that has, as updetr:detr_r50 or vtamiq:legacy")
     tensors, kind = _ours(file, _read(file))
     labels: list[str] = []
     if hasattr(chosen.task, "write"):
@@ -98,6 +100,24 @@ def to_run(
         chosen.task.write(task, folder / "preprocessing")
     checkpoint.save(task.model.state_dict(), folder / "model.safetensors")
     return {"file": str(folder), "num_tensors": len(tensors), "names": _told(kind, "ours", len(labels))}
+
+
+def _quality_run(file: pathlib.Path, folder: pathlib.Path, chosen: recipes.Recipe) -> dict[str, Any]:
+    from pellucid.starting import claim
+    from pellucid.tasks.quality.names import is_published
+
+    tensors = _read(file)
+    if not is_published(tensors):
+        raise BadData(f"{file}: no VTAMIQ under the names of its authors' programs")
+    with tempfile.TemporaryDirectory() as nothing:
+        task = chosen.task.read(pathlib.Path(nothing))
+    try:
+        checkpoint.load_into(task.model, task.translate(tensors), str(file))
+    except BadData as error:
+        raise BadData(f"{error}; the recipe, with --set, must be of the network that the weights are of") from None
+    claim(folder, chosen)
+    checkpoint.save(task.model.state_dict(), folder / "model.safetensors")
+    return {"file": str(folder), "num_tensors": len(tensors), "names": "VTAMIQ's names turned into ours"}
 
 
 def _labelled(file: pathlib.Path, tensors: Tensors, classes: str) -> tuple[Tensors, list[str]]:
