@@ -34,6 +34,8 @@ class Site:
             `groups` says the patch, row * columns + column, and -1 for class and register tokens.
         zero: a unit of zeros says nothing, as what was done to a patch that is left alone; it takes the place of the mean unit wherever
             units are replaced by that.
+        film: batch key of one `pellucid.data.clips.clip.Film` (or None) per example, which has a small picture of what each real unit was
+            made of.
 
     Pictures in full, each with `picture="image_uint8"`:
         pixels in patches: Site("stem", "b c (h p) (w q)", side="input", unit="c p q", axes={"p": 16, "q": 16}); height and width
@@ -55,6 +57,7 @@ class Site:
     picture: str | None = None
     grid: tuple[int, ...] = ()
     zero: bool = False
+    film: str | None = None
 
 
 @runtime_checkable

@@ -5,7 +5,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from einops import rearrange
@@ -43,6 +43,8 @@ class Probe:
         site: where the units are; None for a probe that no model stands behind.
         elsewhere: units of the same examples at another site, by name or as it is.
         pictures: what the model saw, over the whole of which the grid lies; None where it saw none.
+        films: per example the film whose pictures its real units were made of, or None; None where the site has none.
+        pooled: share of each unit in every sum by which the model pools the units of this site, read when called; None as for `attention`.
     """
 
     units: Float[Tensor, "b n d"]
@@ -60,6 +62,8 @@ class Probe:
     site: Site | None = None
     elsewhere: Callable[[str | Site], Float[Tensor, "b n d"]] | None = None
     pictures: UInt8[Tensor, "b 3 h w"] | None = None
+    films: list[Any] | None = None
+    pooled: Callable[[], Float[Tensor, "b u n"]] | None = None
 
 
 @dataclass(frozen=True)
@@ -195,6 +199,8 @@ def ask(
         place,
         lambda site: read(task, batch, site)[1],
         batch[place.picture] if place.picture else None,
+        batch[place.film] if place.film else None,
+        lambda: read_pooling(task, batch, place),
     )
 
 
@@ -323,6 +329,20 @@ def read_query_attention(task: Task, batch: Batch, answer: Shaped[Tensor, "b ...
         raise BadUsage(f"{type(task.model).__name__} does not offer what its queries attend to; choose another method")
     query = queries_of(output, answer)
     return output["query_attention"][torch.arange(len(query), device=query.device), query].float()
+
+
+@torch.no_grad()
+def read_pooling(task: Task, batch: Batch, site: Site) -> Float[Tensor, "b u n"]:
+    """What the model itself gives each unit of a site where it pools them, by each of its attention units.
+
+    Raises:
+        BadUsage: the model does not pool the units of this site by weights.
+    """
+    with still(task.model):
+        output = task.model({**batch, "with_attention": True})
+    if f"pooling.{site.module}" not in output:
+        raise BadUsage(f"{type(task.model).__name__} does not pool the units at {site.module!r} by attention; choose another method or site")
+    return output[f"pooling.{site.module}"].float()
 
 
 def queries_of(output: Output, answer: Int[Tensor, "b 2"]) -> Int[Tensor, " b"]:
