@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from pellucid.errors import BadData
 from pellucid.tasks.video.model import VideoNetwork
-from pellucid.tasks.video.names import is_published, ours
+from pellucid.tasks.video.names import ours
 from pellucid.tasks.video.settings import Cluster
 
 
@@ -84,14 +84,12 @@ def test_the_number_of_parameters_is_that_of_both_programs():
 def test_a_network_trained_on_several_devices_is_the_same():
     given = authors(2, 3, 4)
     wrapped = {f"module.{key}": value for key, value in given.items()}
-    assert is_published(wrapped)
     plain = ours(given, ["rgb"])
     assert all(torch.equal(value, plain[key]) for key, value in ours(wrapped, ["rgb"]).items())
 
 
 def test_our_own_names_are_not_published_ones():
     own = network({"rgb": (2, 3)}, (), 4).state_dict()
-    assert not is_published(own)
     with pytest.raises(BadData, match=r"no published attention clusters \(att.attentions.weight .* the keys are clusters.rgb.weight"):
         ours(own, ["rgb"])
 

@@ -21,12 +21,6 @@ _FIRST = 1  # of the head, after its dropout; between its layers lies a tanh
 _TOLD = "att.attentions.weight of the authors' or satt0.conv.weight of Baidu's program"
 
 
-def is_published(tensors: Mapping[str, Tensor]) -> bool:
-    """Whether these are attention clusters under published names."""
-    given = _plain(tensors)
-    return _AUTHORS["weight"] in given or _BAIDU["weight"].format(0) in given
-
-
 def ours(tensors: Mapping[str, Tensor], modalities: Sequence[str]) -> Tensors:
     """The tensors under our names.
 
