@@ -39,7 +39,7 @@ def test_grids_have_two_and_a_half_digits_and_a_tenth_of_the_training_labels_is_
 
 def test_the_same_grids_come_every_time():
     first = digits.read_grids("test")
-    digits._digits.cache_clear()
+    digits.plain.cache_clear()
     assert digits.read_grids("test") == first
 
 

@@ -25,7 +25,7 @@ def read(place: str) -> Rows:
     Raises:
         BadUsage: another part.
     """
-    images, targets = _digits(_part(place, "digits", ("train", "test")))
+    images, targets = plain(_part(place, "digits", ("train", "test")))
     big = [_enlarged(image, 32) for image in images]
     return [
         {"id": f"digits:{place}#{i + 1}", "image": _png(b), "label": str(t), "labels": [str(t), ("even", "odd")[t % 2]]}
@@ -44,7 +44,7 @@ def read_grids(place: str) -> Rows:
     import numpy as np
 
     part = _part(place, "digit-grid", ("train", "test"))
-    images, targets = _digits(part)
+    images, targets = plain(part)
     rng = np.random.default_rng([80, part == "train"])
     cells = [(r, c) for r in range(ROWS) for c in range(COLUMNS)]
     classes = tuple(f"{digit} at {r},{c}" for r, c in cells for digit in range(10))
@@ -68,7 +68,7 @@ def _part(place: str, kind: str, parts: tuple[str, ...]) -> str:
 
 
 @functools.cache
-def _digits(part: str) -> tuple[Any, Any]:
+def plain(part: str) -> tuple[Any, Any]:
     """Pictures `n 8 8` with values up to 255, and what they show."""
     from sklearn.datasets import load_digits
 
