@@ -123,7 +123,7 @@ def test_hooks_are_registered_in_the_probe_alone():
     assert [name for name, path in MODULES.items() if "register_forward" in path.read_text()] == ["explain.hooks"]
 
 
-@pytest.mark.parametrize("module", [*LIGHT, *(m for m in MODULES if m.startswith("recipes."))])
+@pytest.mark.parametrize("module", [*sorted(LIGHT), *(m for m in MODULES if m.startswith("recipes."))])
 def test_what_the_help_needs_imports_nothing_heavy_at_its_top(module):
     path = MODULES.get(module, MODULES["__init__"])
     assert not {name.split(".")[0] for name in imports(path, anywhere=False)} & HEAVY
