@@ -18,7 +18,7 @@ from pellucid.losses.asymmetric import AdaptiveAsymmetry, Asymmetry, asymmetric_
 from pellucid.losses.bce import binary_cross_entropy
 from pellucid.losses.focal import focal_loss
 from pellucid.losses.reduction import Reduction
-from pellucid.metrics.multilabel import MeanAveragePrecision, PrecisionRecall
+from pellucid.metrics.multilabel import MeanAveragePrecision, PrecisionRecall, named_above
 from pellucid.metrics.multilabel_confidence import LabelCalibration
 from pellucid.nn.pictures import PictureNetwork, picture_network, sites_of
 from pellucid.task import Batch, Example, Metric, Output
@@ -98,10 +98,7 @@ class Multilabel:
 
     def predict(self, output: Output, batch: Batch) -> list[Any]:
         """Names of the labels above the threshold, the likeliest first, and the probability of every label."""
-        probs = output["logits"].float().sigmoid()
-        order = probs.argsort(-1, descending=True).tolist()
-        rows = zip(probs.tolist(), order, strict=True)
-        return [{"labels": [self.labels[i] for i in best if p[i] >= self.settings.threshold], "scores": p} for p, best in rows]
+        return named_above(output["logits"].float().sigmoid().cpu().numpy(), self.labels, self.settings.threshold)
 
     def metrics(self) -> dict[str, Metric]:
         """Mean average precision; precision, recall and F1 over classes and overall, at the threshold or of the best three; calibration."""

@@ -27,7 +27,7 @@ class AttentionCluster(nn.Module):
         width: numbers in a local feature.
     """
 
-    def __init__(self, width: int, settings: Cluster = Cluster()):
+    def __init__(self, width: int, settings: Cluster):
         super().__init__()
         self.settings = settings
         self.units = 1 if settings.weighting == "mean" else settings.units
@@ -102,7 +102,7 @@ class AttentionCluster(nn.Module):
 
 
 def sameness(weights: Float[Tensor, "b u n"]) -> Float[Tensor, " b"]:
-    """Mean cosine of what every two units look at: 1 where all look at the same, near 0 where each has its own features; NaN of one unit."""
+    """Mean cosine of what every two units look at: 1 where all look at the same features, near 0 where none do; NaN of one unit."""
     unit = F.normalize(weights.double(), dim=-1)
     num = weights.shape[1]
     total = einsum(unit, unit, "b u n, b v n -> b u v").sum((1, 2))

@@ -45,8 +45,8 @@ class Cluster:
 
     Args:
         units: how many; each weighs all local features of a clip by itself.
-        weighting: `mean` weighs alike (average pooling; one unit whatever `units` says), `one_fc` scores a feature linearly, `two_fc` by a hidden
-            layer of tanh.
+        weighting: `mean` weighs alike (average pooling; one unit, whatever `units` says), `one_fc` scores a feature linearly, `two_fc` by
+            a hidden layer of tanh.
         hidden: its width.
         share_hidden: the units have one hidden layer between them.
         shift: the shifting operation, a scale and a shift of each unit's sum before it gets the length 1 / sqrt(units); `norm` leaves
