@@ -88,16 +88,14 @@ def explain_all(
         folder: where the lines are kept and taken up again; None keeps none.
     """
     examples = posed(task, examples, question)
-    pictured = set(shown_places(examples))
+    unseen = frozenset(range(len(examples))) - set(shown_places(examples))
     asked = {**asdict(replace(question, score=None)), "score": question.score is not None, "ids": _ids(examples)}
     asked.pop("batch_size")  # changes no result
     journal = Journal(folder, asked) if folder else None
     rows, reason = journal.read() if journal else ({}, "")
     if watch and rows:
         watch(len(rows), len(examples))
-    for found, why in explained(task, examples, question, known, frozenset(rows)):
-        for at in found.keys() - pictured:
-            found[at].get("picture", {}).pop("src", None)
+    for found, why in explained(task, examples, question, known, frozenset(rows), unseen):
         rows |= found
         reason = reason or why
         if journal:

@@ -22,11 +22,11 @@ COMPLETE = {"integrated_gradients", "expected_gradients", "kernel_shap"}
 
 
 def asked(task, examples, site) -> Probe:
-    """The task's probe, with an attention, and a query, that look at every real unit alike."""
+    """The task's probe, with an attention, a query, and a sum, that look at every real unit alike."""
     probe = ask(task, task.collate(examples), site)
     even = probe.present / probe.present.sum(1, keepdim=True)
     attention = Attention(even[None, :, None, None].expand(2, -1, 1, even.shape[1], -1), even)
-    return dataclasses.replace(probe, attention=lambda: attention, looked=lambda: even[:, None])
+    return dataclasses.replace(probe, attention=lambda: attention, looked=lambda: even[:, None], pooled=lambda: even[:, None])
 
 
 def test_the_catalog_lists_every_method_without_torch():
@@ -62,7 +62,7 @@ def test_every_setting_can_be_told_as_text(name):
     probe = linear_probe(torch.ones(3, 2), torch.ones(2, 3, 2))
     third = torch.full((2, 1, 3), 1 / 3)
     attention = Attention(third[None, :, :, None].expand(1, 2, 1, 3, 3), third[:, 0])
-    probe = dataclasses.replace(probe, attention=lambda: attention, looked=lambda: third)
+    probe = dataclasses.replace(probe, attention=lambda: attention, looked=lambda: third, pooled=lambda: third)
     told = {option: ",".join(map(str, v)) if isinstance(v, tuple) else str(v) for option, v in options_of(name).items()}
     statistics = Statistics(torch.zeros(2), torch.ones(2))
     expected, found = METHODS[name](probe, statistics, 0), configured(name, told)(probe, statistics, 0)

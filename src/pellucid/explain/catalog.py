@@ -13,6 +13,7 @@ METHODS: dict[str, str] = {
     "kernel_shap": "Shapley values of words, sums to the change of score, exact for few (Lundberg 2017); needs no gradient",
     "attention_rollout": "attention followed through all layers (Abnar 2020), for models that offer it; the same for every answer",
     "query_attention": "where the query of a detected box looked; attention as it is, which no score was asked about",
+    "attention": "what the model itself gives each unit where it pools them (Long 2018); attention as it is, the same for every answer",
     "random": "uniform numbers; what every other method must beat",
 }
 SHORT = {"ig": "integrated_gradients", "shap": "kernel_shap", "rollout": "attention_rollout", "gxi": "gradient_x_input"}

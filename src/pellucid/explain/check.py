@@ -19,7 +19,7 @@ def planted(seed: int = 0) -> tuple[Probe, torch.Tensor]:
     """A probe whose score is a saturated sum over three units of each example, and which units those are (b n).
 
     The other units are read by nothing; the last two of half the examples are padding. Its attention, in two layers of two heads,
-    is even in the first and on the planted units in the second; a query that looks does so at the planted ones.
+    is even in the first and on the planted units in the second; a query that looks does so at the planted ones, and it sums these alone.
     """
     draw = torch.Generator().manual_seed(seed)
     units = torch.randn(NUM_EXAMPLES, NUM_UNITS, WIDTH, generator=draw)
@@ -39,7 +39,8 @@ def planted(seed: int = 0) -> tuple[Probe, torch.Tensor]:
     weights = repeat(torch.stack([even, planted]), "l b m -> l b h n m", h=2, n=NUM_UNITS)
     told = torch.zeros(NUM_EXAMPLES, dtype=torch.long)
     looked = repeat(planted, "b n -> b m n", m=2)
-    return Probe(units, present, score, told, attention=lambda: Attention(weights, even), looked=lambda: looked), truth
+    seen = Attention(weights, even)
+    return Probe(units, present, score, told, attention=lambda: seen, looked=lambda: looked, pooled=lambda: looked), truth
 
 
 def alone(probe: Probe, i: int) -> Probe:
@@ -59,8 +60,12 @@ def alone(probe: Probe, i: int) -> Probe:
         assert probe.looked, "planted probes have a query that looks"
         return probe.looked()[i : i + 1]
 
+    def pooled() -> torch.Tensor:
+        assert probe.pooled, "planted probes have sums"
+        return probe.pooled()[i : i + 1]
+
     some = (probe.units[i : i + 1], probe.present[i : i + 1])
-    return Probe(*some, score, probe.answer[i : i + 1], attention=attention, looked=looked)
+    return Probe(*some, score, probe.answer[i : i + 1], attention=attention, looked=looked, pooled=pooled)
 
 
 def check_method(name: str) -> list[dict[str, Any]]:

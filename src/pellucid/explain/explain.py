@@ -160,13 +160,19 @@ def whole(task: Task, question: Question, rows: Sequence[Record], passes: str = 
 
 
 def explained(
-    task: Task, examples: Sequence[Example], question: Question, known: Known, done: frozenset[int] = frozenset()
+    task: Task,
+    examples: Sequence[Example],
+    question: Question,
+    known: Known,
+    done: frozenset[int] = frozenset(),
+    unseen: frozenset[int] = frozenset(),
 ) -> Iterator[tuple[dict[int, Record], str]]:
     """Batch by batch the records by place, and why the model was run whole, if it was; alike lengths go together.
 
     Args:
         examples: prepared, and posed; a `set` entry says which test set one comes from.
         done: places that need not be explained.
+        unseen: places that no page shows; their records hold no pictures.
     Raises:
         BadUsage: no such method, option, site, check or answer; before any work.
     """
@@ -180,7 +186,7 @@ def explained(
         places = order[first : first + question.batch_size]
         found = _explain_batch(task, [examples[i] for i in places], methods, question, known)
         reason = found.probe.passes.reason if found.probe.passes else ""
-        yield dict(zip(places, records(found), strict=True)), reason
+        yield dict(zip(places, records(found, [at not in unseen for at in places]), strict=True)), reason
 
 
 def methods_of(question: Question, known: Known) -> dict[str, Method]:

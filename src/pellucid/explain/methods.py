@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pellucid.coerce import coerce, nearest
 from pellucid.errors import BadUsage
-from pellucid.explain import attribution, bottleneck, catalog, gradient, patches, perturb, surrogate
+from pellucid.explain import attribution, bottleneck, catalog, gradient, patches, perturb, pooling, surrogate
 from pellucid.explain.attribution import Attribution, Statistics
 from pellucid.explain.probe import Probe
 from pellucid.explain.rollout import attention_rollout, query_attention
@@ -195,6 +195,10 @@ def _query_attention(probe: Probe, statistics: Statistics | None, seed: int) -> 
     return query_attention(probe)
 
 
+def _attention(probe: Probe, statistics: Statistics | None, seed: int, *, unit: int | None = None, by: pooling.By = "mean") -> Attribution:
+    return pooling.attention(probe, unit, by)
+
+
 def _random(probe: Probe, statistics: Statistics | None, seed: int) -> Attribution:
     return perturb.random(probe, seed)
 
@@ -221,6 +225,7 @@ METHODS: dict[str, Method] = {
     "kernel_shap": _kernel_shap,
     "attention_rollout": _attention_rollout,
     "query_attention": _query_attention,
+    "attention": _attention,
     "random": _random,
 }
 assert list(METHODS) == list(catalog.METHODS), "the catalog and the table of methods differ"

@@ -18,6 +18,7 @@ from pellucid.explain.probe import Probe
 from pellucid.explain.words import to_words
 
 Record = dict[str, Any]
+FRAME, SMALL_FRAME, MANY = 112, 72, 36  # pixels of the longer side of a film's frame, and where there are more frames than so many
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,13 @@ class Findings:
     grounds: Sequence[Ground] = ()
 
 
-def records(found: Findings) -> list[Record]:
-    """One record per example of the batch, in order."""
+def records(found: Findings, seen: Sequence[bool] | None = None) -> list[Record]:
+    """One record per example of the batch, in order.
+
+    Args:
+        seen: which of them a page shows; the others' hold no pictures. None shows all.
+    """
+    seen = [True] * len(found.heads) if seen is None else seen
     words = {name: to_words(a.relevance, found.probe) for name, a in found.attributions.items()}
     if found.probe.pictures is not None:
         words = {name: over(told, found.probe, found.grounds) for name, told in words.items()}
@@ -69,7 +75,9 @@ def records(found: Findings) -> list[Record]:
         told = next(iter((words or flows).values()))[i][0]
         row: Record = {**head, "words": told, "methods": {name: _method(found, name, words[name][i][1], i) for name in words}}
         if found.probe.pictures is not None:
-            row["picture"] = _picture(found.probe.pictures[i], found.grounds[i], head)
+            row["picture"] = _picture(found.probe.pictures[i], found.grounds[i], head, seen[i])
+        if found.probe.films is not None and found.probe.films[i] is not None and seen[i]:
+            row["film"] = _film(found.probe.films[i])
         if flow:
             maps = [[_told(v) for v in flows[site][i][1]] for site in flows]
             row["flow"] = {"method": flow.method, "unit": flow.unit, "sites": list(flows), "relevance": maps}
@@ -81,10 +89,10 @@ def records(found: Findings) -> list[Record]:
     return rows
 
 
-def _picture(picture: UInt8[Tensor, "3 h w"], ground: Ground, head: Mapping[str, Any]) -> Record:
-    """The picture without padding, the grid over it, how far that reaches, and the explained box as shares of the sides."""
+def _picture(picture: UInt8[Tensor, "3 h w"], ground: Ground, head: Mapping[str, Any], seen: bool) -> Record:
+    """The picture without padding, if it is seen, the grid over it, how far that reaches, and the explained box as shares of the sides."""
     height, width = ground.size
-    row: Record = {"src": encoded(picture[:, :height, :width]), "grid": list(ground.grid)}
+    row: Record = {**({"src": encoded(picture[:, :height, :width])} if seen else {}), "grid": list(ground.grid)}
     if ground.span != (1.0, 1.0):
         row["span"] = [round(v, 5) for v in ground.span]
     if "box_xyxy" in head and "size_hw" in head:
@@ -92,6 +100,12 @@ def _picture(picture: UInt8[Tensor, "3 h w"], ground: Ground, head: Mapping[str,
         sides = (wide, tall, wide, tall)
         row["box_xyxy"] = [round(min(1.0, max(0.0, x / side)), 5) for x, side in zip(head["box_xyxy"], sides, strict=True)]
     return row
+
+
+def _film(film: Any) -> list[dict[str, str]]:
+    """A small picture of what each unit was made of, with its time."""
+    side = FRAME if len(film.names) <= MANY else SMALL_FRAME
+    return [{"src": encoded(one, side), "name": name} for one, name in zip(film.pictures(side), film.names, strict=True)]
 
 
 def _method(found: Findings, name: str, relevance: Sequence[float], i: int) -> Record:
