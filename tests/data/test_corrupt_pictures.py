@@ -11,7 +11,8 @@ from scipy import ndimage
 
 from pellucid.data.corrupt import MODALITIES, PICTURES
 from pellucid.data.corrupt.levels import nearest_size
-from pellucid.data.corrupt.pictures import APPLY, corrupt_images, stream
+from pellucid.data.corrupt.names import stream
+from pellucid.data.corrupt.pictures import APPLY, corrupt_images
 from pellucid.data.corrupt.spatter import edges
 from pellucid.errors import BadUsage
 

@@ -1,22 +1,37 @@
 """Corrupted copies of an input, five severities each, by modality: what there is. A copy depends only on its own seed.
 
-`pictures.corrupt_images` does it to pictures; it is not imported here, for it needs torch.
+`pictures.corrupt_images` does it to pictures; it is not imported here, for it needs torch. `moving.moved` does it to the frames of a clip.
 """
 
 from collections.abc import Mapping
 
 from pellucid.coerce import nearest
 from pellucid.data.corrupt.levels import PICTURES, PictureCorruption
+from pellucid.data.corrupt.moving import FEATURES, FRAMES, VIDEO, MovingCorruption
 from pellucid.data.corrupt.names import SEVERITIES, chosen
 from pellucid.data.corrupt.text import TEXT, Corruption, corrupt_text
 from pellucid.errors import BadUsage
 
-__all__ = ["MODALITIES", "PICTURES", "SEVERITIES", "TEXT", "Corruption", "PictureCorruption", "corrupt_text", "find"]
+__all__ = [
+    "FEATURES",
+    "FRAMES",
+    "MODALITIES",
+    "PICTURES",
+    "SEVERITIES",
+    "TEXT",
+    "VIDEO",
+    "Corruption",
+    "MovingCorruption",
+    "PictureCorruption",
+    "corrupt_text",
+    "find",
+]
 
-MODALITIES: Mapping[str, Mapping[str, Corruption | PictureCorruption]] = {"text": TEXT, "image": PICTURES}
+AnyCorruption = Corruption | PictureCorruption | MovingCorruption
+MODALITIES: Mapping[str, Mapping[str, AnyCorruption]] = {"text": TEXT, "image": PICTURES, "video": VIDEO}
 
 
-def find(modality: str, kind: str, severity: int = 1) -> Corruption | PictureCorruption:
+def find(modality: str, kind: str, severity: int = 1) -> AnyCorruption:
     """The corruption of that name.
 
     Raises:

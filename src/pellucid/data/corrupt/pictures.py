@@ -1,7 +1,6 @@
 """Corrupted copies of pictures. A copy depends on its pixels, its seed, the kind and the severity, and on nothing else."""
 
 import contextlib
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from pellucid.data.corrupt import blur, digital, filters, noise, spatter, weather
 from pellucid.data.corrupt.levels import PICTURES, Level, nearest_size
-from pellucid.data.corrupt.names import chosen
+from pellucid.data.corrupt.names import chosen, stream
 
 APPLY: Mapping[str, Callable[[Tensor, Level, np.random.Generator], Tensor]] = {
     "gaussian_noise": noise.gaussian_noise,
@@ -69,9 +68,3 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-def stream(seed: int, kind: str, severity: int) -> np.random.Generator:
-    """The randomness of one copy."""
-    named = "\0".join([str(seed), kind, str(severity)])
-    return np.random.Generator(np.random.PCG64(int.from_bytes(hashlib.blake2b(named.encode(), digest_size=16).digest())))

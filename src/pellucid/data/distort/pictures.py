@@ -10,7 +10,8 @@ from torch import Tensor
 
 from pellucid.data.corrupt import blur, digital, noise
 from pellucid.data.corrupt.levels import Level
-from pellucid.data.corrupt.pictures import one_thread, stream
+from pellucid.data.corrupt.names import stream
+from pellucid.data.corrupt.pictures import one_thread
 from pellucid.data.distort import coding, colour, denoise, place, tone
 from pellucid.data.distort.levels import find
 from pellucid.errors import BadUsage
