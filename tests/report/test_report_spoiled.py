@@ -34,6 +34,13 @@ def test_kinds_by_severities_end_in_means_and_errors(run):
     assert "AlexNet over the kinds and severities measured: 0.750 (relative 1.500)" in view.sentences[1]
 
 
+def test_fifteen_kinds_are_told_of_pictures_alone(run):
+    drops = {"frame_drop": ROWS["fog"]}
+    for rows, words in ((ROWS, "over all 15 kinds and five severities"), (drops, "over all kinds and five severities")):
+        view = spoiled.view(with_corruption(run, FOUND | {"kinds": rows, "complete": True}))
+        assert words in view.sentences[1]
+
+
 def test_without_a_baseline_there_is_no_column_of_errors(run):
     view = spoiled.view(with_corruption(run, FOUND | {"baseline": None, "mce": None, "relative_mce": None}))
     assert view.columns[-1] == "mean" and {len(cells) for _, cells in view.rows} == {3} and len(view.sentences) == 1

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pellucid.data.corrupt import PICTURES, TEXT
+from pellucid.data.corrupt import FEATURES, FRAMES, PICTURES, TEXT
 from pellucid.errors import BadUsage
 from pellucid.shift.corruption import corrupted, corrupted_sets, kinds_of
 
@@ -71,7 +71,7 @@ def test_what_an_example_has_says_which_corruptions_there_are():
     assert kinds_of(PICTURED) == list(PICTURES)
     assert kinds_of([{"id": 1, "image": "x", "text": "y"}]) == [*TEXT, *PICTURES]
     assert kinds_of([{"id": 1, "image": "x", "text": "y"}, *PICTURED]) == list(PICTURES)
-    with pytest.raises(BadUsage, match="'t:1' has no text, text_pair or image"):
+    with pytest.raises(BadUsage, match="'t:1' has no text, text_pair, image, video or features"):
         kinds_of([{"id": "t:1", "x": 1.0}])
 
 
@@ -86,3 +86,41 @@ def test_a_corruption_of_the_other_modality_and_a_second_corruption_are_refused(
         corrupted(PICTURED, "contrats", 1)
     with pytest.raises(BadUsage, match="severity 0"):
         corrupted(PICTURED, "fog", 0)
+
+
+FILMED = [{"id": f"v{i}", "video": f"{i}.mp4", "label": "run", "local": {"rgb": "held"}, "times_s": {"rgb": (0.0,)}} for i in range(3)]
+EXTRACTED = [{"id": f"f{i}", "features": {"rgb": "held"}, "labels": ["run"]} for i in range(3)]
+
+
+def test_a_clip_has_the_corruptions_of_its_frames_and_of_its_pictures_and_features_have_noise():
+    assert kinds_of(FILMED) == [*FRAMES, *PICTURES]
+    assert kinds_of(EXTRACTED) == [*FRAMES, *FEATURES]
+    assert kinds_of([*FILMED, *EXTRACTED]) == list(FRAMES)
+
+
+def test_what_was_extracted_of_a_clip_goes_with_its_pixels_and_stays_where_only_frames_move():
+    for before, after in zip(FILMED, corrupted(FILMED, "fog", 2, seed=3), strict=True):
+        assert set(after) == {"id", "video", "label", "corruption"} and after["video"] == before["video"]
+    for rows, kind in ((FILMED, "frame_shuffle"), (EXTRACTED, "frame_drop"), (EXTRACTED, "feature_noise")):
+        for before, after in zip(rows, corrupted(rows, kind, 4, seed=3), strict=True):
+            assert {k: v for k, v in after.items() if k != "corruption"} == before
+            assert (after["corruption"]["kind"], after["corruption"]["severity"]) == (kind, 4)
+    assert all("local" in row and "corruption" not in row for row in FILMED)
+
+
+def test_the_copies_of_a_clip_have_one_seed_whatever_is_done_to_them():
+    seeds = [[e["corruption"]["seed"] for e in corrupted(FILMED, kind, 2, seed=3)] for kind in ("fog", "frame_drop")]
+    assert seeds[0] == seeds[1] and len(set(seeds[0])) == 3
+
+
+def test_features_have_no_pixels_and_clips_no_features_to_spoil():
+    with pytest.raises(BadUsage, match="'f0' has no image or video; fog needs it"):
+        corrupted(EXTRACTED, "fog", 1)
+    with pytest.raises(BadUsage, match="'v0' has no features; feature_noise needs it"):
+        corrupted(FILMED, "feature_noise", 1)
+    with pytest.raises(BadUsage, match="has no video or features; frame_rate needs it"):
+        corrupted(PICTURED, "frame_rate", 1)
+    with pytest.raises(BadUsage, match="severity 6"):
+        corrupted(FILMED, "frame_drop", 6)
+    with pytest.raises(BadUsage, match="did you mean 'frame_drop'"):
+        corrupted(FILMED, "frame_dorp", 1)

@@ -59,6 +59,16 @@ def test_nothing_in_common_has_no_mean():
         mean_corruption_error({"typos": {1: 0.5}}, ALEXNET)
 
 
+def test_what_happens_to_frames_is_no_part_of_the_mean_over_pictures_and_has_a_mean_where_there_are_none():
+    frames, others = {"frame_drop": {1: 0.3}, "frame_rate": {1: 0.1}}, {"frame_drop": {1: 0.2}, "frame_rate": {1: 0.4}}
+    both = Baseline("other", 0.1, {**THEIRS.errors, **others})
+    assert corruption_errors({**MINE, **frames}, both)["frame_drop"] == pytest.approx(1.5)
+    assert mean_corruption_error({**MINE, **frames}, both) == mean_corruption_error(MINE, THEIRS)
+    assert mean_corruption_error(frames, both) == pytest.approx((1.5 + 0.25) / 2)
+    with pytest.raises(ValueError, match="no kind"):
+        mean_corruption_error(frames, ALEXNET)
+
+
 def told(better=True, scale=1.0):
     def one(value):
         return {"metrics": {"top1": {"value": scale * value, "higher_is_better": better}, "top5": {"value": 1, "higher_is_better": True}}}

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from pellucid.data.corrupt import PICTURES
 from pellucid.report import number
 from pellucid.report.read import Run
 
@@ -52,7 +53,8 @@ def view(run: Run) -> View | None:
     end = len(columns) if baseline else -1
     sentences = [f"{number.title(found['metric']).capitalize()} of corrupted copies of home; of home itself {unit.value(found['clean'])}."]
     if baseline:
-        over = "all 15 kinds and five severities" if found.get("complete") else "the kinds and severities measured"
+        every = f"all {'15 ' if any(kind in PICTURES for kind in kinds) else ''}kinds and five severities"
+        over = every if found.get("complete") else "the kinds and severities measured"
         mce, relative = number.fixed(found.get("mce")), number.fixed(found.get("relative_mce"))
         sentences.append(f"Mean corruption error against {baseline} over {over}: {mce} (relative {relative}); 1 is as bad as {baseline}.")
     return View(tuple(sentences), tuple(columns[:end]), tuple((kind, tuple(cells[:end])) for kind, cells in rows))

@@ -1,28 +1,35 @@
-"""Corrupted copies of a test set, so that a model can be measured on its home texts and pictures gone bad."""
+"""Corrupted copies of a test set, so that a model can be measured on its home texts, pictures and clips gone bad."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pellucid.coerce import nearest
-from pellucid.data.corrupt import PICTURES, TEXT, corrupt_text, find
+from pellucid.data.corrupt import FEATURES, FRAMES, PICTURES, TEXT, VIDEO, corrupt_text, find
 from pellucid.errors import BadUsage
 from pellucid.task import Example
 
 CACHED = ("tokens", "length")  # made from the clean text by a task's `prepare`; wrong for a corrupted copy
+EXTRACTED = ("local", "times_s")  # made from clean pixels; wrong where these are spoiled, right where only other frames are seen
 TEXT_FIELDS = ("text", "text_pair")
+CARRIED: Mapping[str, tuple[str, ...]] = {  # kind -> of which fields an example needs one to carry it
+    **dict.fromkeys(FRAMES, ("video", "features")),
+    **dict.fromkeys(FEATURES, ("features",)),
+    **dict.fromkeys(PICTURES, ("image", "video")),
+}
 
 
 def kinds_of(examples: Sequence[Example]) -> list[str]:
-    """The corruptions that exist for every one of the examples, told by their fields: texts', pictures', or both.
+    """The corruptions that exist for every one of the examples, told by their fields: those of texts, pictures, clips or local features.
 
     Raises:
-        BadUsage: an example has neither text nor image.
+        BadUsage: an example has none of these.
     """
     found: list[str] | None = None
     for example in examples:
         kinds = _kinds(example)
         if not kinds:
-            raise BadUsage(f"example {example.get('id', '?')!r} has no {', '.join(TEXT_FIELDS)} or image; corruptions need one")
+            fields = "text, text_pair, image, video or features"
+            raise BadUsage(f"example {example.get('id', '?')!r} has no {fields}; corruptions need one")
         found = kinds if found is None else [k for k in found if k in kinds]
     return found or []
 
@@ -30,19 +37,19 @@ def kinds_of(examples: Sequence[Example]) -> list[str]:
 def corrupted(examples: Sequence[Example], kind: str, severity: int, seed: int = 0, fields: Sequence[str] = TEXT_FIELDS) -> list[Example]:
     """Corrupted copies of the examples; a copy does not depend on the others.
 
-    Texts are spoiled at once, and the copies are not yet prepared. Pictures are left where they lie: the copy carries
-    `corruption` (kind, severity, seed), which the task's collate applies to the pixels.
+    Texts are spoiled at once, and the copies are not yet prepared. Pictures, clips and features are left where they lie: the copy
+    carries `corruption` (kind, severity, seed), which the task applies when it reads them.
 
     Args:
         fields: of text; those an example has are spoiled, each by a draw of its own.
     Raises:
         BadUsage: no such kind or severity, or an example that has no id or nothing that this kind could spoil.
     """
-    if kind in PICTURES:
-        find("image", kind, severity)
-        return [_spoiled_picture(example, kind, severity, seed) for example in examples]
+    if kind in CARRIED:
+        find("video" if kind in VIDEO else "image", kind, severity)
+        return [_carrying(example, kind, severity, seed) for example in examples]
     if kind not in TEXT:
-        raise BadUsage(f"no corruption {kind!r}" + nearest(kind, [*TEXT, *PICTURES]))
+        raise BadUsage(f"no corruption {kind!r}" + nearest(kind, [*TEXT, *CARRIED]))
     return [_spoiled_text(example, kind, severity, seed, fields) for example in examples]
 
 
@@ -60,18 +67,20 @@ def set_name(home: str, kind: str, severity: int) -> str:
 
 def _kinds(example: Example) -> list[str]:
     text = any(isinstance(example.get(f), str) for f in TEXT_FIELDS)
-    return [*(TEXT if text else ()), *(PICTURES if "image" in example else ())]
+    return [*(TEXT if text else ()), *(kind for kind, fields in CARRIED.items() if any(f in example for f in fields))]
 
 
-def _spoiled_picture(example: Example, kind: str, severity: int, seed: int) -> Example:
-    if "image" not in example or "id" not in example:
-        missing = "id" if "image" in example else "image"
-        raise BadUsage(f"example {example.get('id', '?')!r} has no {missing}; image corruptions need it")
+def _carrying(example: Example, kind: str, severity: int, seed: int) -> Example:
+    present = any(f in example for f in CARRIED[kind])
+    if not present or "id" not in example:
+        missing = "id" if present else " or ".join(CARRIED[kind])
+        raise BadUsage(f"example {example.get('id', '?')!r} has no {missing}; {kind} needs it")
     if "corruption" in example:
         raise BadUsage(f"example {example['id']!r} is a corrupted copy already")
     named = f"{seed}\0{example['id']}".encode()  # 63 bits: a seed fits the integers of every file format
     own = int.from_bytes(hashlib.blake2b(named, digest_size=8).digest()) >> 1
-    return {**example, "corruption": {"kind": kind, "severity": severity, "seed": own}}
+    kept = {k: v for k, v in example.items() if k not in EXTRACTED} if kind in PICTURES else example
+    return {**kept, "corruption": {"kind": kind, "severity": severity, "seed": own}}
 
 
 def _spoiled_text(example: Example, kind: str, severity: int, seed: int, fields: Sequence[str]) -> Example:
