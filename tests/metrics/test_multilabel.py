@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, f1_score, precision_score, recall_score
 
 from pellucid.metrics.bootstrap import draws
-from pellucid.metrics.classification import Accuracy, Ranked, TopK
+from pellucid.metrics.classification import Accuracy, Ranked, TopK, TopMean
 from pellucid.metrics.multilabel import MeanAveragePrecision, OfficialMeanAveragePrecision, PrecisionRecall
 from pellucid.task import Metric
 
@@ -280,3 +280,17 @@ def test_a_prediction_without_a_ranking_is_refused():
         TopK(5).update("cat", {"id": "a.jpg", "label": "cat"})
     with pytest.raises(ValueError, match="k=0"):
         TopK(0)
+
+
+def test_the_mean_of_top_1_and_top_5_is_that_of_the_two_numbers():
+    examples = [{"label": "b"}, {"label": "c"}, {"label": "f"}, {"label": "a"}]
+    made = [Ranked(["b", "a"]), Ranked(["a", "b", "c"]), Ranked(["a", "b", "c", "d", "e", "f"]), Ranked(["b"])]
+    halves = [TopMean(), TopMean()]
+    assert math.isnan(halves[0].compute())
+    for i, (prediction, example) in enumerate(zip(made, examples, strict=True)):
+        halves[i // 2].update(prediction, example)
+    halves[0].merge(halves[1])
+    assert halves[0].compute() == pytest.approx((1 / 4 + 2 / 4) / 2)  # the error of Kinetics would be .625
+    assert halves[0].resample(np.array([[1.0, 1, 0, 0], [0, 2, 1, 0]])) == pytest.approx([(1 / 2 + 1) / 2, (0 + 2 / 3) / 2])
+    with pytest.raises(ValueError, match="no k"):
+        TopMean([])

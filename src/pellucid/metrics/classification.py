@@ -1,4 +1,4 @@
-"""Numbers for predicted labels: accuracy, top-k accuracy, macro F1."""
+"""Numbers for predicted labels: accuracy, top-k accuracy and its mean over k, macro F1."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -99,6 +99,39 @@ class TopK:
     def resample(self, weights: Float[np.ndarray, "r n"]) -> Float[np.ndarray, " r"]:
         """The share for every row of multiplicities, examples in the order of the updates."""
         return self.found.resample(weights)
+
+
+class TopMean:
+    """Mean of top-k accuracies of a `Ranked` prediction; of top-1 and top-5, 1 less it is the error of the Kinetics challenge."""
+
+    higher_is_better = True
+
+    def __init__(self, ks: Sequence[int] = (1, 5), key: str = "label"):
+        if not len(ks):
+            raise ValueError("no k; the mean is of one top-k accuracy or more")
+        self.parts = [TopK(k, key) for k in ks]
+
+    def update(self, prediction: Any, example: Example) -> None:
+        """Counts one prediction.
+
+        Raises:
+            ValueError: a prediction that is no `Ranked`.
+        """
+        for part in self.parts:
+            part.update(prediction, example)
+
+    def merge(self, other: "TopMean") -> None:
+        """Appends what another has gathered."""
+        for mine, theirs in zip(self.parts, other.parts, strict=True):
+            mine.merge(theirs)
+
+    def compute(self) -> float:
+        """The mean so far, 0 to 1."""
+        return float(np.mean([part.compute() for part in self.parts]))
+
+    def resample(self, weights: Float[np.ndarray, "r n"]) -> Float[np.ndarray, " r"]:
+        """The mean for every row of multiplicities, examples in the order of the updates."""
+        return np.mean([part.resample(weights) for part in self.parts], axis=0)
 
 
 class MacroF1:
