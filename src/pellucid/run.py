@@ -87,7 +87,7 @@ class Run:
             tests: the first is home; by default the recipe's.
             corrupt: severities at which corrupted copies of home join the sets.
             site: where feature distances are measured, `last` for the task's last site, None for none.
-            kinds: of corruption; by default all that the examples' texts and pictures have.
+            kinds: of corruption; by default all that the examples' texts, pictures or clips have.
             against: a run whose errors under the same corruptions ours are divided by; ImageNet's have AlexNet's by default.
         """
         if (kinds or against) and not corrupt:

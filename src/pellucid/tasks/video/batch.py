@@ -45,14 +45,21 @@ def _local(example: Example, name: str) -> Any:
 
 
 def _seen(example: Example, name: str, num: int, seed: Sequence[int] | None) -> list[int]:
-    """Places of the features that are looked at, after what a corruption does to the order of frames."""
+    """Places of the features that are looked at, of those frames that a corruption leaves.
+
+    A shuffle comes after the choice: it is the same frames that are seen, in another order.
+    """
     held = _local(example, name)
     if held is None:
         return []
     spoiled, there = example.get("corruption"), list(range(shape(held)[0]))
-    if spoiled and spoiled["kind"] in VIDEO:
+    rng = None if seed is None else np.random.default_rng(seed)
+    if spoiled and spoiled["kind"] in VIDEO and spoiled["kind"] != "frame_shuffle":
         there = moved(len(there), spoiled["kind"], spoiled["severity"], spoiled["seed"])
-    return [there[i] for i in places(len(there), num, None if seed is None else np.random.default_rng(seed))]
+    chosen = [there[i] for i in places(len(there), num, rng)]
+    if spoiled and spoiled["kind"] == "frame_shuffle":
+        chosen = [chosen[i] for i in moved(len(chosen), spoiled["kind"], spoiled["severity"], spoiled["seed"])]
+    return chosen
 
 
 def _values(example: Example, name: str, seen: Sequence[int], width: int) -> Float[Tensor, "n f"]:
@@ -61,7 +68,7 @@ def _values(example: Example, name: str, seen: Sequence[int], width: int) -> Flo
         return torch.zeros(0, width)
     spoiled, found = example.get("corruption"), load(held)
     if spoiled and spoiled["kind"] == "feature_noise":
-        found = noised(found, spoiled["severity"], spoiled["seed"])
+        found = noised(found, spoiled["severity"], spoiled["seed"], name)
     return torch.from_numpy(found[list(seen)])
 
 
