@@ -1,6 +1,7 @@
 """Local features of any number of modalities, a cluster of attention units for each, and a classifier of all their sums."""
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import torch
 from einops import rearrange
@@ -38,13 +39,15 @@ class VideoNetwork(nn.Module):
         super().__init__()
         self.streams = nn.ModuleDict(streams)
         self.local = nn.ModuleDict({name: nn.Identity() for name in widths})  # where local features can be read and replaced
-        self.clusters = nn.ModuleDict({name: AttentionCluster(width, clusters[name]) for name, width in widths.items()})
-        self.head = classifier(sum(cluster.width for cluster in self.clusters.values()), num_classes, head, dropout)  # type: ignore[misc]
+        made = {name: AttentionCluster(width, clusters[name]) for name, width in widths.items()}
+        self.clusters = nn.ModuleDict(made)
+        self.head = classifier(sum(cluster.width for cluster in made.values()), num_classes, head, dropout)
 
     def forward(self, batch: Batch) -> Output:
         """`logits` (b c)."""
         sums, told = [], {}
-        for name, cluster in self.clusters.items():
+        for name, module in self.clusters.items():
+            cluster = cast(AttentionCluster, module)
             features, present = self.local[name](self.features(name, batch)), batch[f"{name}_present"]
             weights = cluster.weights(features, present)
             sums.append(cluster.pool(features, weights, present))
