@@ -36,7 +36,7 @@ def test_absolute_paths_stay_and_another_folder_can_be_named(tmp_path):
 def test_a_text_table_with_a_column_of_other_files_is_left_alone(tmp_path):
     row = read(Data(lay(tmp_path, "file,text,labels\nnotes.md,good,a|b\n")))[0]
     assert "image" not in row and row["labels"] == "a|b"
-    with pytest.raises(BadUsage, match="missing= is for pictures; name their column with --column image=NAME"):
+    with pytest.raises(BadUsage, match="missing= is for pictures and videos; name their column with --column image=NAME or video=NAME"):
         read(Data(f"csv:{tmp_path}/t.csv?missing=skip"))
 
 

@@ -3,7 +3,7 @@
 import os
 import pathlib
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from pellucid.data import sources
 from pellucid.data.sources import Rows, log
@@ -64,16 +64,25 @@ def _holds_folders(folder: pathlib.Path) -> bool:
     return bool(seen) and all(seen)
 
 
-def walk(root: pathlib.Path) -> tuple[list[str], list[str]]:
-    """Files at any depth and folders of the first level, both relative and sorted, without hidden ones; links are followed once."""
-    files, seen = [], {os.path.realpath(root)}
+def walk(root: pathlib.Path, whole: Callable[[Sequence[str]], bool] | None = None) -> tuple[list[str], list[str]]:
+    """Files at any depth and folders of the first level, both relative and sorted, without hidden ones; links are followed once.
+
+    Args:
+        whole: tells of the names of a folder's files that it is one thing: it stands among the files as `a/b/`, and they do not.
+    """
+    files, folders, seen = [], [], {os.path.realpath(root)}
     for folder, below, names in os.walk(root, followlinks=True):
         below[:] = [b for b in below if not sources.is_hidden(b) and not (os.path.islink(p := f"{folder}/{b}") and _again(p, seen))]
         at = os.path.relpath(folder, root).replace(os.sep, "/")
-        files += [name if at == "." else f"{at}/{name}" for name in names if not sources.is_hidden(name)]
         if at == ".":
             folders = sorted(below)
-    return sorted(files, key=lambda name: name.split("/")), folders
+        elif whole is not None and whole(names):
+            files.append(f"{at}/")
+            below.clear()
+            continue
+        files += [name if at == "." else f"{at}/{name}" for name in names if not sources.is_hidden(name)]
+    alone = {name[:-1] for name in files if name.endswith("/")}
+    return sorted(files, key=lambda name: name.split("/")), [name for name in folders if name not in alone]
 
 
 def _again(link: str, seen: set[str]) -> bool:
@@ -90,18 +99,29 @@ def pictures(files: Sequence[str], place: str) -> list[str]:
     Raises:
         BadData: none is.
     """
-    kept = [name for name in files if sources.is_picture(name)]
+    return of_kind(files, place, "pictures", sources.is_picture, f"files ending in {', '.join(sources.ENDINGS[:5])} ...")
+
+
+def of_kind(files: Sequence[str], place: str, what: str, fits: Callable[[str], bool], expected: str) -> list[str]:
+    """The files that fit; how many others there are is told.
+
+    Raises:
+        BadData: none does.
+    """
+    kept = [name for name in files if fits(name)]
     if not kept:
         ends = Counter(os.path.splitext(name)[1].lower() or "no ending" for name in files)
         there = ", ".join(f"{n} {end}" for end, n in ends.most_common(3)) or "no files"
-        raise BadData(f"{place}: no pictures ({there}); expected files ending in {', '.join(sources.ENDINGS[:5])} ...")
+        raise BadData(f"{place}: no {what} ({there}); expected {expected}")
     if len(kept) < len(files):
-        log.warning("%s: %d files that are no pictures are left out", place, len(files) - len(kept))
+        log.warning("%s: %d files that are no %s are left out", place, len(files) - len(kept), what)
     return kept
 
 
-def arrange(names: Sequence[str], folders: Collection[str], options: Mapping[str, str], place: str) -> list[tuple[str, str | None]]:
-    """Each picture with the folder of the first level that it lies in; None throughout where all lie flat.
+def arrange(
+    names: Sequence[str], folders: Collection[str], options: Mapping[str, str], place: str, what: str = "pictures"
+) -> list[tuple[str, str | None]]:
+    """Each name with the folder of the first level that it lies in; None throughout where all lie flat.
 
     Raises:
         BadData: some lie in folders and some beside them, or a folder has none.
@@ -112,12 +132,12 @@ def arrange(names: Sequence[str], folders: Collection[str], options: Mapping[str
         return pairs
     if loose and options.get("loose") != "drop":
         some = f"{loose[0]}, ..." if len(loose) > 1 else loose[0]
-        raise BadData(f"{place}: {len(loose)} pictures lie beside the class folders ({some}); move them into one, or add ?loose=drop")
+        raise BadData(f"{place}: {len(loose)} {what} lie beside the class folders ({some}); move them into one, or add ?loose=drop")
     if loose:
-        log.warning("%s: %d pictures beside the class folders are left out", place, len(loose))
+        log.warning("%s: %d %s beside the class folders are left out", place, len(loose), what)
     empty = sorted(set(folders) - {folder for _, folder in pairs})
     if empty and options.get("empty") != "drop":
-        raise BadData(f"{place}/{empty[0]}: a class folder without pictures; remove it, or add ?empty=drop to leave such classes out")
+        raise BadData(f"{place}/{empty[0]}: a class folder without {what}; remove it, or add ?empty=drop to leave such classes out")
     if empty:
-        log.warning("%s: %d class folders without pictures are left out: %s", place, len(empty), ", ".join(empty[:5]))
+        log.warning("%s: %d class folders without %s are left out: %s", place, len(empty), what, ", ".join(empty[:5]))
     return [(name, folder) for name, folder in pairs if folder is not None]

@@ -12,16 +12,19 @@ Examples = Sequence[Mapping[str, Any]]
 
 
 def groups_of(rows: Sequence[dict[str, Any]], columns: Mapping[str, str]) -> list[str] | None:
-    """What each row is drawn by: its `group`, without one its `reference`; None where the rows are no pictures with originals.
+    """What each row is drawn by: its `group`, without one its `reference`; None where rows are no videos and no pictures with originals.
 
     Args:
         columns: as in `Data`; the rows still have the names of the file.
     """
-    image = columns.get("image") or ("image" if rows and "image" in rows[0] else paths.column_of(list(rows), columns))
     reference, group = columns.get("reference", "reference"), columns.get("group", "group")
+    grouped = bool(rows) and all(row.get(group) is not None for row in rows)
+    if grouped and ({"video", "features"} & {*columns, *rows[0]} or paths.video_column(list(rows), columns)):
+        return [str(row[group]) for row in rows]
+    image = columns.get("image") or ("image" if rows and "image" in rows[0] else paths.column_of(list(rows), columns))
     if image is None or any(row.get(reference) is None for row in rows):
         return None
-    if all(row.get(group) is not None for row in rows):
+    if grouped:
         return [str(row[group]) for row in rows]
     return [str(row[reference]) for row in rows] if "reference" in paths.beside(list(rows), columns) else None
 
@@ -76,6 +79,9 @@ def _claim(first: dict[tuple[str, Any], tuple[str, Mapping[str, Any]]], key: tup
         first.setdefault(key, (name, row))
     elif key in first:
         other = first[key][1]
+        if row.get("reference") is None:
+            said = f"cut from what training row {other['id']} is cut from (their group is {row['group']})"
+            raise BadData(f"{row['id']} of {name}: {said}; keep a group in one set, or leave its column out")
         same = f"its group is {row['group']}" if key[0] == "group" else f"{_told(row)} is {_told(other)}, byte for byte"
         raise BadData(
             f"{row['id']} of {name}: its original is also that of training row {other['id']} ({same}); "

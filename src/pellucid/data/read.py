@@ -30,6 +30,8 @@ _KINDS = {
     "textures": "train, test: generated pictures without labels, patched together of textures; options ?num=N&sizes=mixed",
     "distorted": "photographs of a folder or another source, each beside its distorted copies; options ?num=5&seed=0&size=256&kinds=A,B"
     "&without_kinds=A,B&levels=1-5&every=yes",
+    "flash": "train, test: Flash-MNIST, generated films of digits that flash up in noise; options ?digits=FOLDER of MNIST's files&classes=N"
+    "&length=N&per_class=N&seed=S; of scikit-learn's digits without",
     "functional": "4_20/points, 4_20/train and so on: generated points whose right explanations are known, COLUMNS_DIFFICULTY/PART",
     "scan": "SCAN: SPLIT/train, SPLIT/test (simple, addprim_jump ...) or all, ?least=N&most=N actions; longer/test?parts=N&over=N; a file",
     "cogs": "COGS: a tsv file, plain or .gz, of sentence, logical form, type; options ?to_depth=D&part=train|test or ?to_depth=D&with=FILE",
@@ -51,7 +53,7 @@ def read(data: Data) -> Rows:
     """The examples of a source: rows chosen, columns and labels under the task's names, each with its "id".
 
     Every other column stays under its own name. A table's column of picture files is also there as `image`, a whole path,
-    and of pairs as `reference` and `other`.
+    and of pairs as `reference` and `other`; one of videos as `video`.
 
     Raises:
         BadUsage: an unknown kind, option or set.
@@ -76,7 +78,7 @@ def _read(data: Data) -> Rows:
     labels = _checked_labels(data, file_rows, place)
     kept = _limited(_part(_where(data, file_rows, place), data), data)
     if kind in tables.OPTIONS:
-        kept = paths.pictures(kept, data.columns, os.path.expanduser(path), about_pictures)
+        kept = paths.whole(kept, data.columns, os.path.expanduser(path), about_pictures)
         data = dataclasses.replace(data, columns={role: column for role, column in data.columns.items() if role not in paths.ROLES})
     renamed = Renamed(labels)
     examples = (_example(row, data, labels) for row in kept)
@@ -118,6 +120,10 @@ def _rows(kind: str, place: str, options: dict[str, str]) -> Rows:
         from pellucid.data.distort import pairs
 
         return pairs.read(place, options, lambda source: _read(Data(source)))
+    if kind == "flash":
+        from pellucid.data import flash
+
+        return flash.read(place, options)
     if kind == "scan":
         from pellucid.data import scan
 
@@ -147,7 +153,7 @@ def _rows(kind: str, place: str, options: dict[str, str]) -> Rows:
 
 def _parts(source: str) -> tuple[str, str, dict[str, str]]:
     """Kind, place and options of `kind:place?name=value&name=value`."""
-    source = _expanded(source)
+    source = expanded(source)
     kind, colon, rest = source.partition(":")
     bare = source.partition("?")[0]
     told = tables.kind_of(bare) or layouts.kind_of(bare)
@@ -169,8 +175,12 @@ def _parts(source: str) -> tuple[str, str, dict[str, str]]:
     return kind, place, options
 
 
-def _expanded(source: str) -> str:
-    """The source with `${NAME}` read from the environment."""
+def expanded(source: str) -> str:
+    """The source with `${NAME}` read from the environment.
+
+    Raises:
+        BadUsage: it is not set.
+    """
     for name in re.findall(r"\$\{(\w+)\}", source):
         if name not in os.environ:
             raise BadUsage(f"{source}: set {name} to the folder it stands for, as in {name}=~/data pellucid ...")
@@ -181,7 +191,7 @@ def _expanded(source: str) -> str:
 def _place(source: str) -> str:
     """What messages call the source."""
     kind, place, _ = _parts(source)
-    return source if kind.startswith(("sentiment", "hf", "functional", "shapes", "textures", "scan", "cogs-like")) else place
+    return source if kind.startswith(("sentiment", "hf", "functional", "flash", "shapes", "textures", "scan", "cogs-like")) else place
 
 
 def _joined(column: str, columns: list[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""What readers of pictures share: which files are pictures, options, lists of class names, files that are not there."""
+"""What readers of pictures and videos share: which files are such, options, lists of class names, files that are not there."""
 
 import contextlib
 import gc
@@ -17,7 +17,8 @@ Rows = list[dict[str, Any]]
 Choices = Mapping[str, Sequence[str]]  # option -> its values; none where any will do
 
 ENDINGS = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".avif", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
-SPLITS = (("train", "training"), ("val", "validation", "valid", "dev"), ("test", "testing"))
+VIDEO_ENDINGS = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".3gp", ".ts")
+SPLITS = (("train", "training"), ("val", "validation", "validate", "valid", "dev"), ("test", "testing"))
 _WNID = re.compile(r"(n\d{8})\s+(.+)")
 
 log = logging.getLogger("pellucid")
@@ -26,6 +27,11 @@ log = logging.getLogger("pellucid")
 def is_picture(name: str) -> bool:
     """Whether a file's ending is that of a picture."""
     return name.lower().endswith(ENDINGS)
+
+
+def is_video(name: str) -> bool:
+    """Whether a file's ending is that of a video."""
+    return name.lower().endswith(VIDEO_ENDINGS)
 
 
 def is_hidden(name: str) -> bool:
@@ -190,11 +196,11 @@ class Listing:
 
 
 def with_pictures(rows: Rows, missing: str, place: str, role: str = "image") -> Rows:
-    """The rows whose picture file exists; of those without, the count is told.
+    """The rows whose picture file, or video, exists; of those without, the count is told.
 
     Args:
         missing: "refuse" or "skip".
-        role: which picture of a row.
+        role: which picture of a row, or `video`.
     Raises:
         BadData: a file is missing and may not be skipped, or all are.
     """
@@ -203,11 +209,12 @@ def with_pictures(rows: Rows, missing: str, place: str, role: str = "image") -> 
     if not lost:
         return rows
     first = f"{lost[0]['id']}: no file {lost[0][role]}"
+    what, option = ("videos", "videos") if role == "video" else ("pictures", "images")
     if len(lost) == len(rows):
-        raise BadData(f"{first}; none of the {len(rows)} pictures is there: say where they are with ?images=FOLDER")
+        raise BadData(f"{first}; none of the {len(rows)} {what} is there: say where they are with ?{option}=FOLDER")
     if missing != "skip":
-        raise BadData(f"{first}; {len(lost)} of {len(rows)} pictures are missing: add ?missing=skip to leave them out")
-    log.warning("%s: %d of %d pictures are missing and left out", place, len(lost), len(rows))
+        raise BadData(f"{first}; {len(lost)} of {len(rows)} {what} are missing: add ?missing=skip to leave them out")
+    log.warning("%s: %d of %d %s are missing and left out", place, len(lost), len(rows), what)
     gone = {id(row) for row in lost}
     return [row for row in rows if id(row) not in gone]
 
