@@ -1,9 +1,13 @@
-"""The layouts that sets of pictures come in, by the kind that a source names."""
+"""The layouts that sets of pictures and videos come in, by the kind that a source names."""
 
+import itertools
+import os
 import pathlib
 from collections.abc import Callable, Mapping
 
-from pellucid.data import coco, folders, imagenet, pack, panoptic, shards, tags, voc
+from pellucid.data import coco, folders, imagenet, pack, panoptic, shards, sources, tags, voc
+from pellucid.data.clips import kinetics
+from pellucid.data.clips import sets as clips
 from pellucid.data.iqa import lists, pieapp, sets
 from pellucid.data.sources import Rows
 
@@ -26,9 +30,32 @@ KINDS = {
     "kadis": "KADIS-700k: distorted pictures, their originals, another metric's scores; options ?label=vsi (or none)&scores=FILE",
     "pieapp": "PieAPP: which of two distorted pictures people prefer; ?split=val, or ?split=test with errors of single ones",
     "pipal": "PIPAL: restored pictures, their originals, Elo ratings",
+    "features": "features of clips: folder of shards, of .npy, .npz; table of such files; .h5; Parquet; ?modalities=rgb,audio&missing=skip"
+    "&check=all&name=NAME; of tables ?files=DIR&rgb=COLUMN, of .h5 ?labels=FILE, of folders the options of folder",
+    "youtube8m": "TFRecord files of YouTube-8M, a folder or train{0000..0009}.tfrecord; ?labels=vocabulary.csv&num_labels=N&level=video"
+    "&modalities=rgb&missing=skip&check=all",
     "iqa": "table of distorted pictures, originals and scores; ?images=DIR&range=0,100&better=low (or &set=csiq)&split=COLUMN:VALUE"
     "&name=NAME&reference=COLUMN&image=COLUMN&score=COLUMN&kind=COLUMN",
+    "videos": "videos, or folders of frames img_00001.jpg ..., a folder a class, or flat without labels; the options of folder",
+    "ucf101": "UCF101; options ?split=train (or test)&fold=1&videos=DIR&missing=skip",
+    "hmdb51": "HMDB51; options ?split=train (or test)&fold=1&videos=DIR&missing=skip",
+    "kinetics": "Kinetics, a folder or its table FILE.csv, or a list of path and class number; options ?split=train&videos=DIR&missing=skip"
+    "&parts=yes&classes=FILE",
 }
+
+
+def _features(place: str, options: Mapping[str, str]) -> Rows:
+    from pellucid.data.clips import features  # with numpy, which naming the kinds should not wait for
+
+    return features.read(place, options)
+
+
+def _youtube8m(place: str, options: Mapping[str, str]) -> Rows:
+    from pellucid.data.clips import youtube8m
+
+    return youtube8m.read(place, options)
+
+
 _READERS: dict[str, Callable[[str, Mapping[str, str]], Rows]] = {
     "folder": folders.read,
     "shards": shards.read,
@@ -47,6 +74,12 @@ _READERS: dict[str, Callable[[str, Mapping[str, str]], Rows]] = {
     "pieapp": pieapp.read,
     "pipal": sets.pipal,
     "iqa": lists.read,
+    "features": _features,
+    "youtube8m": _youtube8m,
+    "videos": clips.videos,
+    "ucf101": clips.ucf101,
+    "hmdb51": clips.hmdb51,
+    "kinetics": kinetics.read,
 }
 
 
@@ -60,5 +93,24 @@ def kind_of(place: str) -> str | None:
     path = pathlib.Path(place).expanduser()
     if path.is_dir():
         coco_like = next(path.glob("annotations/instances_*.json"), None) or next(path.glob("*/_annotations.coco.json"), None)
-        return "coco" if coco_like else "voc" if (path / "ImageSets").is_dir() else "folder"
-    return {".tar": "shards", ".zip": "shards", ".npz": "pack"}.get(path.suffix.lower())
+        if coco_like:
+            return "coco"
+        if (path / "rows.jsonl").is_file() and (path / "manifest.json").is_file():
+            return "features"
+        marks = {"ImageSets": "voc", "ucfTrainTestlist": "ucf101", "testTrainMulti_7030_splits": "hmdb51"}
+        told = next((kind for name, kind in marks.items() if (path / name).is_dir()), None)
+        return told or ("videos" if _first(str(path)) == "videos" else "folder")
+    ours = {".h5": "features", ".hdf5": "features", ".tfrecord": "youtube8m"}
+    return {".tar": "shards", ".zip": "shards", ".npz": "pack", **ours}.get(path.suffix.lower())
+
+
+def _first(folder: str, depth: int = 3) -> str | None:
+    """What the first file is that is a picture or a video, of a folder and then of those below it, so many levels down."""
+    try:
+        entries = sorted((e for e in os.scandir(folder) if not sources.is_hidden(e.name)), key=lambda e: e.name)
+    except OSError:  # whoever reads it says what is wrong
+        return None
+    files = [entry.name for entry in entries if not entry.is_dir()]
+    kinds = ("pictures" if sources.is_picture(name) else "videos" if sources.is_video(name) else None for name in files)
+    below = (_first(entry.path, depth - 1) for entry in entries if depth and entry.is_dir())
+    return next((kind for kind in itertools.chain(kinds, below) if kind), None)
