@@ -128,11 +128,13 @@ def test_a_folder_that_lists_its_clips_is_a_source_of_data(tmp_path):
     with shards.Store(tmp_path, MANIFEST) as store:
         store.add("k1", made(1))
         store.add("k2", made(2, n=6))
-    listed = [{"id": "v/2.mp4", "label": "sit", "group": "g", "key": "k2"}, {"id": "v/1.mp4", "label": "run", "group": "h", "key": "k1"}]
+    two = {"id": "v/2.mp4", "label": "sit", "group": "g", "classes": ("run", "sit"), "key": "k2"}
+    listed = [two, {"id": "v/1.mp4", "label": "run", "group": "h", "classes": ("run", "sit"), "key": "k1"}]
     shards.write_rows(tmp_path, listed)
     found = read(Data(str(tmp_path)))
     assert [(row["id"], row["label"], row["group"]) for row in found] == [("v/2.mp4", "sit", "g"), ("v/1.mp4", "run", "h")]
     np.testing.assert_array_equal(load(found[0]["features"]["rgb"]), made(2, n=6)["rgb"][0])
+    assert found[0]["classes"] == ("run", "sit") and found[0]["classes"] is found[1]["classes"]
     assert found[1]["times_s"]["rgb"] == (0.0, 0.25, 0.5)
     shards.write_rows(tmp_path, [*listed, {"id": "v/3.mp4", "label": "run", "key": "k3"}])
     with pytest.raises(BadData, match=r"rows.jsonl:3: no features of key k3"):

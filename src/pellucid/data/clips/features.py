@@ -255,6 +255,7 @@ def _made(folder: pathlib.Path) -> list[dict[str, Any] | Missing]:
     """The rows of shards that we wrote."""
     index, path = shards.index(folder), folder / shards.ROWS
     rows: list[dict[str, Any] | Missing] = []
+    classes: dict[tuple[str, ...], tuple[str, ...]] = {}
     for number, row in tables.by_number("jsonl", str(path)).items():
         where, key = f"{path}:{number}", row.get("key")
         if not isinstance(key, str):
@@ -265,7 +266,10 @@ def _made(folder: pathlib.Path) -> list[dict[str, Any] | Missing]:
         there = index[key]
         features = {modality: held for modality, (held, _) in there.items()}
         times = {modality: shards.moments(times) for modality, (_, times) in there.items()}
-        rows.append({"id": where, **{name: value for name, value in row.items() if name != "key"}, "features": features, "times_s": times})
+        more = {name: value for name, value in row.items() if name != "key"}
+        if isinstance(more.get("classes"), list):
+            more["classes"] = classes.setdefault(tuple(more["classes"]), tuple(more["classes"]))  # one for all rows
+        rows.append({"id": where, **more, "features": features, "times_s": times})
     return rows
 
 
