@@ -101,6 +101,32 @@ def test_a_head_of_another_size_stays_fresh_and_all_else_is_loaded(tmp_path):
     assert backbone("resnet_tiny", 7, file).left_fresh == ()
 
 
+def test_a_network_without_a_head_gives_what_the_head_would_see_and_leaves_its_weights_out(tmp_path):
+    trained, pictures = backbone("resnet18", 7).eval(), torch.rand(2, 3, 64, 64)
+    model = backbone("resnet18", 0, weights(tmp_path / "w.safetensors", trained)).eval()
+    assert model.left_fresh == ()
+    torch.testing.assert_close(trained.fc(model(pictures)), trained(pictures))
+
+
+@pytest.mark.parametrize("name", ["resnet_tiny", "efficientnet-lite0"])
+def test_other_channels_start_from_those_of_colour_so_that_grey_stays_grey(tmp_path, name):
+    colour = backbone(name, 3).eval()
+    file, grey = weights(tmp_path / "w.safetensors", colour), torch.rand(2, 1, 64, 64)
+    for channels, seen in ((1, grey), (6, grey.expand(2, 6, 64, 64))):
+        model = backbone(name, 3, file, in_chans=channels).eval()
+        assert model.left_fresh == ()
+        torch.testing.assert_close(model(seen), colour(grey.expand(2, 3, 64, 64)), atol=1e-5, rtol=1e-4)
+
+
+def test_a_first_convolution_that_cannot_be_adapted_is_told(tmp_path):
+    file = weights(tmp_path / "w.safetensors", backbone("resnet_tiny", 3, in_chans=2))
+    assert backbone("resnet_tiny", 3, file, in_chans=2).left_fresh == ()
+    with pytest.raises(BadUsage, match=r"conv1.weight cannot be adapted to pictures of 5 channels"):
+        backbone("resnet_tiny", 3, file, in_chans=5)
+    with pytest.raises(BadData, match=r"other shape: conv1.weight"):
+        backbone("resnet_tiny", 3, file)
+
+
 def test_torchvision_weights_and_those_of_a_run_are_loaded(tmp_path):
     theirs, pictures = torchvision.models.resnet18(num_classes=5).eval(), torch.rand(2, 3, 64, 64)
     as_run = {f"net.{key}": value for key, value in theirs.state_dict().items()}

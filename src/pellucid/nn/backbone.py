@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypedDict, Unpack
 
 import timm
+from timm.models import adapt_input_conv
 from timm.models.resnet import BasicBlock, ResNet
 from torch import Tensor, nn
 
@@ -35,6 +36,7 @@ class Options(TypedDict, total=False):
     global_pool: how the last map becomes one row, as "avg", "max", "token".
     in_size: side of the pictures it will see, for networks that must know.
     small_stem: the first convolution keeps the resolution, and no pooling follows, for pictures of 32 or 64 pixels.
+    in_chans: channels of a picture, where they are not three; pretrained weights of the first convolution are repeated, or summed to one.
     """
 
     drop_path: float
@@ -42,6 +44,7 @@ class Options(TypedDict, total=False):
     global_pool: str | None
     in_size: int | None
     small_stem: bool
+    in_chans: int
 
 
 class Block(NamedTuple):
@@ -60,6 +63,7 @@ def backbone(name: str, num_classes: int, pretrained: str = "", **options: Unpac
 
     Args:
         name: of `pellucid list models`, of timm, or `resnet_tiny`: a ResNet of four small blocks.
+        num_classes: 0 leaves out the head; the network then gives what the head would see.
         pretrained: empty for random weights; a name of `pellucid list models`, or `auto` for the one that goes with `name`; `hub` for
             timm's own, or `hf-hub:owner/name`; else a safetensors file, with timm's, torchvision's or the official TResNet's names.
         options: as `Options` says.
@@ -72,26 +76,33 @@ def backbone(name: str, num_classes: int, pretrained: str = "", **options: Unpac
     left = list(model.state_dict())
     if pretrained:
         tensors, source = weights_of(name, pretrained)
-        left = load_weights(model, tensors, source, stem)
+        left = load_weights(model, tensors, source, stem, options.get("in_chans", 3))
         log.info("%s: weights of %s; %s", name, source, f"fresh are {', '.join(left)}" if left else "all in place")
     model.left_fresh = tuple(left)  # type: ignore[assignment]
     return model
 
 
-def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], source: str, stem: Sequence[str] = ()) -> list[str]:
+def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], source: str, stem: Sequence[str] = (), in_chans: int = 3) -> list[str]:
     """Loads weights into a network of `backbone`; gives the names of those that stay fresh.
 
-    These are those of `stem` that have another shape, and the head's where it has another number of classes or the file has none.
+    These are those of `stem` that have another shape, and the head's where it has another number of classes or the file has none. A
+    network without a head takes none. Of a network whose pictures have not three channels, a first convolution that has is adapted.
 
     Raises:
         BadData: any other key is missing, unknown or of another shape.
+        BadUsage: the first convolution cannot be adapted.
     """
     own, given = model.state_dict(), _timm_names(model, tensors)
+    if in_chans != 3:
+        given |= _adapted(model, given, source, in_chans)
 
     def differs(key: str) -> bool:
         return key not in given or given[key].shape != own[key].shape
 
-    heads = [key for key in own if key.startswith(tuple(f"{head}." for head in _heads(model)))]
+    of_head = tuple(f"{head}." for head in _heads(model))
+    heads = [key for key in own if key.startswith(of_head)]
+    if not heads:
+        given = {key: value for key, value in given.items() if not key.startswith(of_head)}
     left = [key for key in stem if differs(key)] + (heads if any(map(differs, heads)) else [])
     given |= {k: own[k] for k in own if k.endswith("num_batches_tracked") and k not in given}  # older files do without
     checkpoint.load_into(model, given, source, skip=left)
@@ -140,7 +151,7 @@ def _network(name: str, num_classes: int, options: Options) -> nn.Module:
         kind = architecture.split(".")[0]
         tags = [known for known in timm.list_pretrained() if known.startswith(f"{kind}.")]
         raise BadUsage(f"no network {name!r}{nearest(name, tags) if tags else f'; say {kind}, it has no tags'}")
-    names = {"drop_path": "drop_path_rate", "drop": "drop_rate", "global_pool": "global_pool"}
+    names = {"drop_path": "drop_path_rate", "drop": "drop_rate", "global_pool": "global_pool", "in_chans": "in_chans"}
     given |= {names[key]: value for key, value in options.items() if key in names and value}
     size = options.get("in_size")
     if name != TINY and size and _fixed_size(architecture) not in (0, size):
@@ -237,6 +248,19 @@ def _heads(model: nn.Module) -> tuple[str, ...]:
     """Names of the last layers."""
     named = (getattr(model, "pretrained_cfg", None) or {}).get("classifier") or "fc"
     return (named,) if isinstance(named, str) else tuple(named)
+
+
+def _adapted(model: nn.Module, given: Mapping[str, Tensor], source: str, in_chans: int) -> dict[str, Tensor]:
+    """First convolutions of three channels for pictures of another number, as timm adapts them."""
+    told = (getattr(model, "pretrained_cfg", None) or {}).get("first_conv") or "conv1"
+    own, found = model.state_dict(), {}
+    for key in (f"{name}.weight" for name in ((told,) if isinstance(told, str) else told)):
+        if key in given and key in own and given[key].shape != own[key].shape:
+            try:
+                found[key] = adapt_input_conv(in_chans, given[key])
+            except NotImplementedError:
+                raise BadUsage(f"{source}: {key} cannot be adapted to pictures of {in_chans} channels; take another network") from None
+    return found
 
 
 def _timm_names(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

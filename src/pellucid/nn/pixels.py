@@ -9,22 +9,22 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 
-def factors(mean: Sequence[float], std: Sequence[float]) -> tuple[Float[Tensor, " 3"], Float[Tensor, " 3"]]:
+def factors(mean: Sequence[float], std: Sequence[float]) -> tuple[Float[Tensor, " c"], Float[Tensor, " c"]]:
     """Scale and shift by which values from 0 to 255 become `(value / 255 - mean) / std`."""
     return torch.tensor([1 / (255 * s) for s in std]), torch.tensor([-m / s for m, s in zip(mean, std, strict=True)])
 
 
-def pixels(pictures: Shaped[Tensor, "b 3 h w"], scale: Float[Tensor, " 3"], shift: Float[Tensor, " 3"]) -> Float[Tensor, "b 3 h w"]:
-    """`value * scale + shift` per channel, in memory as `b h w 3` (channels_last), on which convolutions are fastest."""
-    b, _, h, w = pictures.shape
+def pixels(pictures: Shaped[Tensor, "b c h w"], scale: Float[Tensor, " c"], shift: Float[Tensor, " c"]) -> Float[Tensor, "b c h w"]:
+    """`value * scale + shift` per channel, in memory as `b h w c` (channels_last), on which convolutions are fastest."""
+    b, c, h, w = pictures.shape
     if pictures.dtype != torch.uint8 or pictures.device.type != "cpu" or torch.compiler.is_compiling():
         flat = pictures.to(torch.float32, memory_format=torch.channels_last)
         return flat * rearrange(scale, "c -> c 1 1") + rearrange(shift, "c -> c 1 1")
     rows = rearrange(pictures.contiguous(memory_format=torch.channels_last), "b c h w -> b h (w c)")
-    # one row's worth of factors: torch is slow where it must repeat three numbers
+    # one row's worth of factors: torch is slow where it must repeat a few numbers
     scales, shifts = scale.repeat(w), shift.repeat(w)
     # numpy asks for large memory in large pages; in torch's small ones, handing it out takes five times as long as filling it
-    floats = torch.from_numpy(np.empty((b, h, w * 3), np.float32))
+    floats = torch.from_numpy(np.empty((b, h, w * c), np.float32))
     for target, row in zip(floats, rows, strict=True):  # one picture at a time stays in the cache
         target.copy_(row).mul_(scales).add_(shifts)
-    return rearrange(floats, "b h (w c) -> b c h w", c=3)
+    return rearrange(floats, "b h (w c) -> b c h w", c=c)
