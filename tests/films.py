@@ -1,7 +1,9 @@
 """Videos made for tests."""
 
 import pathlib
+from collections.abc import Sequence
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
@@ -28,3 +30,59 @@ def rewritten(clip: pathlib.Path, path: pathlib.Path, encoder: str, **options: s
             into.mux(stream.encode(av.VideoFrame.from_ndarray(frame.picture, format="rgb24")))
         into.mux(stream.encode())
     return path
+
+
+def numbered(number: int, size: tuple[int, int] = (48, 64)) -> np.ndarray:
+    """A picture that shows a number below 256 as eight stripes, each black or white, the highest on the left."""
+    bits = [number >> place & 1 for place in range(7, -1, -1)]
+    return np.broadcast_to(np.repeat(np.array(bits, dtype=np.uint8) * 215 + 20, size[1] // 8)[None, :, None], (*size, 3)).copy()
+
+
+def number_of(picture: np.ndarray) -> int:
+    """The number that a picture shows."""
+    stripes = np.array_split(picture.mean(axis=(0, 2)), 8)
+    return sum(int(stripe.mean() > 128) << 7 - place for place, stripe in enumerate(stripes))
+
+
+def numbers(
+    path: pathlib.Path,
+    count: int,
+    times_s: Sequence[float] = (),
+    encoder: str = "libx264",
+    size: tuple[int, int] = (48, 64),
+    sound: np.ndarray | None = None,
+    **options: str,
+) -> pathlib.Path:
+    """A film whose frames show their numbers, 25 a second or at given times; perhaps with sound, 16000 samples a second, channels first."""
+    import av
+
+    times = times_s or [number / 25 for number in range(count)]
+    with av.open(str(path), "w", options=options) as into:
+        stream = into.add_stream(encoder, rate=25, options=options)
+        height, width = size
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        unit = Fraction(1, 1000) if times_s else Fraction(1, 25)
+        stream.time_base = stream.codec_context.time_base = unit
+        track = None if sound is None else into.add_stream("pcm_s16le" if path.suffix in (".avi", ".mov") else "aac", rate=16000)
+        if track is not None:
+            track.layout = "mono" if len(sound) == 1 else "stereo"
+        for number, time_s in enumerate(times):
+            frame = av.VideoFrame.from_ndarray(numbered(number % 256, size), format="rgb24")
+            frame.pts, frame.time_base = round(time_s / unit), unit
+            into.mux(stream.encode(frame))
+        into.mux(stream.encode())
+        if track is not None:
+            voice(into, track, sound)
+    return path
+
+
+def voice(into: Any, track: Any, sound: np.ndarray) -> None:
+    """Writes sound, a row a channel, into an open container."""
+    import av
+
+    for begin in range(0, sound.shape[1], 1024):
+        piece = np.ascontiguousarray(sound[:, begin : begin + 1024], dtype=np.float32)
+        frame = av.AudioFrame.from_ndarray(piece, format="fltp", layout="mono" if len(sound) == 1 else "stereo")
+        frame.sample_rate, frame.pts, frame.time_base = 16000, begin, Fraction(1, 16000)
+        into.mux(track.encode(frame))
+    into.mux(track.encode())

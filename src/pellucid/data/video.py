@@ -3,7 +3,7 @@
 import contextlib
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -14,10 +14,12 @@ from jaxtyping import UInt8
 from pellucid.data.decode import max_pixels
 from pellucid.errors import BadData, BadUsage, UnsafeInput
 
-ENDINGS = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".3gp", ".ts")
+_OWN = "file:"  # no name is taken for an address
 ENCODERS = ("libx264", "mpeg4")  # of H.264, and where this PyAV has none, of MPEG-4 part 2
 RATE = Fraction(25)  # where a file does not tell its own
-_REMEDY = "fetch it again, or write it anew with another program"
+REMEDY = "fetch it again, or write it anew with another program"
+# what libavformat may take a file for: none that plays other files than the one given (playlists) or turns any text into pictures
+_FORMATS = "mov matroska avi mpeg mpegts mpegvideo asf flv ogg gif h264 hevc m4v mjpeg ivf nut mxf dv rm wav mp3 flac aac aiff ac3 w64 amr"
 
 
 @dataclass(frozen=True)
@@ -40,11 +42,6 @@ class Frame:
         return b"P6\n%d %d\n255\n" % (width, height) + self.picture.tobytes()
 
 
-def is_video(name: str) -> bool:
-    """Whether a file's ending is that of a video."""
-    return name.lower().endswith(ENDINGS)
-
-
 @dataclass(frozen=True)
 class Clip:
     """What a file says of its first track of pictures; `rate` is in frames per second."""
@@ -60,7 +57,7 @@ def about(path: str | os.PathLike[str]) -> Clip:
     Raises:
         BadData, UnsafeInput, BadUsage: as `frames`.
     """
-    with _opened(path) as (_, stream):
+    with opened(path) as (_, stream):
         return Clip(stream.width, stream.height, stream.average_rate or stream.guessed_rate or RATE)
 
 
@@ -73,70 +70,150 @@ def frames(path: str | os.PathLike[str], every: int = 1) -> Iterator[Frame]:
         BadUsage: PyAV is not installed.
     """
     count, start = 0, 0.0
-    with _opened(path) as (container, stream):
+    with opened(path) as (container, stream):
         rate = float(stream.average_rate or stream.guessed_rate or RATE)
         decoded = container.decode(stream)
         while (frame := _next(decoded, f"{path}: damaged after {count} frames")) is not None:
             now = count / rate if frame.time is None else float(frame.time)
             start = start if count else now
             if count % every == 0:
-                yield Frame(count, now - start, _upright(frame))
+                yield Frame(count, now - start, upright(frame))
             count += 1
         if not count:
-            raise BadData(f"{path}: no frames can be read; {_REMEDY}")
-        if _cut_short(path, container, stream, count):
-            raise BadData(f"{path}: cut short; it ends after {count} frames; {_REMEDY}")
+            raise BadData(f"{path}: no frames can be read; {REMEDY}")
+        if cut_short(container, stream, count):
+            raise BadData(f"{path}: cut short; it ends after {count} frames; {REMEDY}")
 
 
 def _next(decoded: Iterator[Any], fault: str) -> Any:
     try:
         return next(decoded, None)
     except _av().FFmpegError as error:
-        raise BadData(f"{fault} ({_told(error)}); {_REMEDY}") from None
+        raise BadData(f"{fault} ({told(error)}); {REMEDY}") from None
 
 
-def _cut_short(path: str | os.PathLike[str], container: Any, stream: Any, count: int) -> bool:
-    """Whether the file says that it should be longer."""
-    if "mp4" not in container.format.name:
-        return stream.frames > count
-    size, at = os.path.getsize(path), 0  # of MP4 frames may be left out on purpose (edit lists), but its boxes tell their sizes
+def cut_short(container: Any, stream: Any, count: int) -> bool:
+    """Whether the file says that it should be longer than these `count` frames, or bytes."""
+    path = container.name.removeprefix(_OWN)
+    if "mp4" in container.format.name:  # of it frames may be left out on purpose (edit lists), but its boxes tell their sizes
+        return _end(path, _box) != os.path.getsize(path)
+    if "matroska" in container.format.name:
+        return _end(path, _element) > os.path.getsize(path)
+    return stream is not None and stream.frames > count
+
+
+def _end(path: str | os.PathLike[str], part: Callable[[bytes], int]) -> int:
+    """Where the last of a file's parts ends, as their heads tell; one of 0 bytes reaches to the end of the file."""
+    size, at = os.path.getsize(path), 0
     with open(path, "rb") as file:
         while at + 8 <= size:
             file.seek(at)
-            head = file.read(16)
-            told = int.from_bytes(head[:4])
-            told = int.from_bytes(head[8:16]) if told == 1 else told
-            at = size if told == 0 else at + max(8, told)  # 0 reaches to the end
-    return at != size
+            told = part(file.read(16))
+            at = at + told if told else size
+    return at
 
 
-def _upright(frame: Any) -> UInt8[np.ndarray, "h w 3"]:
+def _box(head: bytes) -> int:
+    told = int.from_bytes(head[:4])
+    return max(8, int.from_bytes(head[8:16]) if told == 1 else told) if told else 0
+
+
+def _element(head: bytes) -> int:
+    """Size of Matroska's header or of its segment, head and all; 0 of anything else, and where it is not told, as of what was streamed."""
+    width = 9 - head[4].bit_length()
+    if head[:4] not in (b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67") or width > 8:
+        return 0
+    unknown = (1 << 7 * width) - 1
+    length = int.from_bytes(head[4 : 4 + width]) & unknown
+    return 0 if length == unknown else 4 + width + length
+
+
+def upright(frame: Any, convert: Any = None) -> UInt8[np.ndarray, "h w 3"]:
+    """A decoded frame in red, green and blue, turned as the file says.
+
+    Args:
+        convert: a `VideoReformatter` that is kept from frame to frame.
+    """
     turns = round((frame.rotation or 0) / 90) % 4  # counterclockwise, as numpy turns
-    return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), turns))
+    rgb = frame.to_ndarray(format="rgb24") if convert is None else convert.reformat(frame, format="rgb24").to_ndarray()
+    return np.ascontiguousarray(np.rot90(rgb, turns))
 
 
-def _told(error: BaseException) -> str:
+def told(error: BaseException) -> str:
+    """What libavformat or the system say of a fault, in one line."""
     return " ".join(str(getattr(error, "strerror", None) or error).split()) or type(error).__name__
 
 
 @contextlib.contextmanager
-def _opened(path: str | os.PathLike[str]) -> Iterator[tuple[Any, Any]]:
-    """The container and its first track of pictures."""
-    av = _av()
-    if not pathlib.Path(path).is_file():
-        raise BadData(f"{path}: no such file")
-    with contextlib.ExitStack() as closing:
-        try:
-            container = closing.enter_context(av.open(os.fspath(path), metadata_errors="replace"))
-            stream = next(iter(container.streams.video), None)
-        except av.FFmpegError as error:
-            raise BadData(f"{path}: not a video that can be read ({_told(error)}); {_REMEDY}") from None
+def opened(path: str | os.PathLike[str]) -> Iterator[tuple[Any, Any]]:
+    """The container and its first track of pictures.
+
+    Raises:
+        BadData, UnsafeInput, BadUsage: as `frames`.
+    """
+    with container_of(path) as container:
+        stream = picture_track(container)
         if stream is None:
-            raise BadData(f"{path}: no pictures in it, only {', '.join(sorted({s.type for s in container.streams})) or 'nothing'}")
-        if stream.width * stream.height > max_pixels():
-            raise UnsafeInput(f"{path}: frames of {stream.width} x {stream.height} pixels; $PELLUCID_MAX_PIXELS allows {max_pixels():,}")
+            kinds = sorted({s.type for s in container.streams} - {"video"})
+            raise BadData(f"{path}: no pictures in it, only {', '.join(kinds) or 'nothing'}")
+        capped(path, stream.width, stream.height)
         stream.thread_type = "AUTO"
         yield container, stream
+
+
+def picture_track(container: Any) -> Any:
+    """The first track of moving pictures, or None; the cover of a record is none."""
+    cover = _av().stream.Disposition.attached_pic
+    return next((stream for stream in container.streams.video if not stream.disposition & cover), None)
+
+
+def capped(path: str | os.PathLike[str], width: int, height: int) -> None:
+    """Refuses frames of more pixels than `max_pixels`."""
+    if width * height > max_pixels():
+        raise UnsafeInput(f"{path}: frames of {width} x {height} pixels; $PELLUCID_MAX_PIXELS allows {max_pixels():,}")
+
+
+@contextlib.contextmanager
+def container_of(path: str | os.PathLike[str]) -> Iterator[Any]:
+    """The opened file, whatever tracks it has.
+
+    Raises:
+        BadData: no such file, empty, or of no format that is read here.
+        BadUsage: PyAV is not installed.
+    """
+    av, place = _av(), pathlib.Path(path)
+    if not place.is_file():
+        raise BadData(f"{path}: a folder, where a video's file is expected" if place.is_dir() else f"{path}: no such file")
+    if not place.stat().st_size:
+        raise BadData(f"{path}: not a video that can be read (0 bytes); {REMEDY}")
+    options = {"format_whitelist": _FORMATS.replace(" ", ","), "protocol_whitelist": "file"}
+    with contextlib.ExitStack() as closing:
+        try:
+            container = closing.enter_context(av.open(_OWN + os.fspath(path), metadata_errors="replace", options=options))
+        except (av.FFmpegError, OSError) as error:
+            why = "of no format that is read here" if isinstance(error, av.error.ArgumentError) else told(error)
+            raise BadData(f"{path}: not a video that can be read ({why}); {REMEDY}") from None
+        yield container
+
+
+def faults() -> type[Exception]:
+    """What PyAV raises where a file is damaged."""
+    return _av().FFmpegError
+
+
+def fault(why: str) -> Exception:
+    """One of these."""
+    return _av().error.InvalidDataError(0, why)
+
+
+def resampler(layout: Any, rate: int) -> Any:
+    """Brings sound to so many samples a second, in numbers from -1 to 1, channels apart."""
+    return _av().AudioResampler(format="fltp", layout=layout, rate=rate)
+
+
+def converter() -> Any:
+    """Turns frames into colours; kept from frame to frame it is faster."""
+    return _av().video.reformatter.VideoReformatter()
 
 
 def _av() -> Any:
@@ -191,7 +268,7 @@ class Writer:
             file = self.closing.enter_context(open(self.path, "wb"))  # noqa: SIM115
             self.container = self.closing.enter_context(av.open(file, "w", format="mp4"))
         except OSError as error:
-            raise BadUsage(f"{self.path}: cannot be written ({_told(error)})") from None
+            raise BadUsage(f"{self.path}: cannot be written ({told(error)})") from None
         self.stream = self.container.add_stream(encoder, rate=self.rate)
         self.stream.width, self.stream.height = width, height
         halved = encoder == "mpeg4" or not (width % 2 or height % 2)  # colour at half the size needs even sides of H.264
