@@ -18,6 +18,8 @@ FACE = {
     "run",
     "explained",
     "explaining",
+    "features",
+    "filming",
     "predicting",
     "pairing",
     "judging",

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pellucid import checkpoint
+from pellucid import checkpoint, filming
 from pellucid.data import folders, sources, tables, video
 from pellucid.data.read import kinds, read
 from pellucid.drawing import Gallery
@@ -37,10 +37,10 @@ def examples_of(entries: Iterable[str], takes: str, data_of: Callable[[str], Dat
     """The examples that words name: sources with their kind, tables, patterns of files; pictures, folders of them and videos; or texts.
 
     Args:
-        takes: what the run's task takes for an example that is not a row: "text" or "image".
+        takes: what the run's task takes for an example that is not a row: "text", "image" or "video".
         data_of: a source with the columns that were asked for.
     Raises:
-        BadData: a file that is not there, or a folder without pictures.
+        BadData: a file that is not there, or a folder without pictures, or videos.
     """
     rows: list[Example | str] = []
     for entry in entries:
@@ -49,6 +49,8 @@ def examples_of(entries: Iterable[str], takes: str, data_of: Callable[[str], Dat
             rows += read(data_of(entry))
         elif takes == "image":
             rows += [row for path in _matching(entry) for row in _pictures(path, data_of)]
+        elif takes == "video":
+            rows += [row for path in _matching(entry) for row in filming.clips(path, data_of)]
         elif tables.kind_of(entry):
             rows += [row for path in _matching(entry) for row in read(data_of(path))]
         elif os.sep in entry and pathlib.Path(entry).is_dir():
@@ -71,7 +73,7 @@ def _matching(entry: str) -> list[str]:
 
 def _pictures(path: str, data_of: Callable[[str], Data]) -> list[Example]:
     """A picture, all pictures of a folder at any depth, a video, or the rows of a table or archive of pictures."""
-    if video.is_video(path) and not os.path.isdir(path):
+    if sources.is_video(path) and not os.path.isdir(path):
         return [{"id": path, "video": path}]
     if os.path.isdir(path):
         root = pathlib.Path(path)
@@ -83,8 +85,8 @@ def _pictures(path: str, data_of: Callable[[str], Data]) -> list[Example]:
 
 
 def named(examples: Sequence[Example | str], takes: str) -> list[Example]:
-    """The examples as rows with an id; a string is a text, or a picture's path."""
-    rows = [{takes: e, **({"id": e} if takes == "image" else {})} if isinstance(e, str) else e for e in examples]
+    """The examples as rows with an id; a string is a text, or the path of a picture or video."""
+    rows = [{takes: e, **({"id": e} if takes != "text" else {})} if isinstance(e, str) else e for e in examples]
     return [{"id": str(i + 1), **row} for i, row in enumerate(rows)]
 
 
@@ -94,14 +96,14 @@ def unanswered(example: Example | str) -> Example | str:
 
 
 def leave_out_broken(task: Task) -> None:
-    """Has a task of pictures look at each whole picture first, and leave out those that cannot be read.
+    """Has a task of pictures or videos look at each whole one first, and leave out those that cannot be read.
 
     Raises:
-        BadUsage: it is no task of pictures.
+        BadUsage: it is no such task.
     """
     settings: Any = getattr(task, "settings", None)
     if not hasattr(settings, "broken"):
-        raise BadUsage(f"--broken skip: {type(task).__name__} reads no pictures")
+        raise BadUsage(f"--broken skip: {type(task).__name__} reads no pictures or videos")
     task.settings = dataclasses.replace(settings, broken="skip", check="full")  # type: ignore[attr-defined]
 
 
@@ -126,12 +128,15 @@ class Asking:
 
 
 def predicted(run: Any, examples: Sequence[Example | str], asking: Asking = Asking()) -> Iterator[dict[str, Any]]:
-    """The answers of a run as they are found: all texts or pictures, then the frames of videos.
+    """The answers of a run as they are found: all texts or pictures, then the frames of videos; or one for each clip.
 
     Raises:
         BadData: a picture or a video cannot be read; of a video cut short after the answers, and the drawing, of what it has.
         BadUsage: boxes are asked of a task that has none, or frames of one that takes no pictures.
     """
+    if filming.takes_clips(run.task):
+        yield from _clips(run, examples, asking)
+        return
     clips = [e["video"] for e in examples if isinstance(e, dict) and "video" in e]
     others = [unanswered(e) for e in examples if not (isinstance(e, dict) and "video" in e)]
     rows = run._rows(others) if others or not clips else []
@@ -144,6 +149,15 @@ def predicted(run: Any, examples: Sequence[Example | str], asking: Asking = Aski
         yield from found
     for clip in clips:
         yield from _filmed(run, clip, asking)
+
+
+def _clips(run: Any, examples: Sequence[Example | str], asking: Asking) -> Iterator[dict[str, Any]]:
+    """The answers for whole clips, some at a time; all at once where broken ones are left out, since all of some may be broken."""
+    filming.refuse(run.task, {"--every": asking.every != 1, "--draw": asking.gallery is not None})
+    step = max(1, len(examples)) if getattr(run.task.settings, "broken", "") == "skip" else filming.TOGETHER
+    for first in range(0, max(1, len(examples)), step):
+        rows = run._rows([unanswered(e) for e in examples[first : first + step]])
+        yield from _answered(run, rows, asking)
 
 
 def _answered(run: Any, rows: Sequence[Example], asking: Asking) -> list[dict[str, Any]]:
@@ -284,6 +298,8 @@ def _file(row: Example) -> dict[str, Any]:
     image = row.get("image")
     if "reference" in row:
         return {}  # told by both names
+    if "video" in row and "frame" not in row:
+        return filming.told(row)
     if "video" in row:
         return {"path": row["video"], "frame": row["frame"], "time_s": row["time_s"]}
     return {"path": image} if isinstance(image, str) and image != row["id"] else {}

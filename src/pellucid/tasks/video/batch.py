@@ -72,7 +72,7 @@ def _values(example: Example, name: str, seen: Sequence[int], width: int) -> Flo
     return torch.from_numpy(found[list(seen)])
 
 
-def _padded(name: str, rows: Sequence[Float[Tensor, "n f"]]) -> Batch:
+def _padded(name: str, rows: Sequence[Float[Tensor, "_ f"]]) -> Batch:
     """Features side by side, at least one wide, and which are real."""
     counts = torch.tensor([len(row) for row in rows])
     longest = max(1, int(counts.max()))

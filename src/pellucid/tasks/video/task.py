@@ -75,7 +75,7 @@ class Video:
         if self.settings.end_to_end:
             return checked(kept, source, self.settings)
         device = next(self.model.parameters()).device
-        return extracted(kept, source, self.model.streams, self.settings, device)  # type: ignore[arg-type]
+        return extracted(kept, source, dict(self.model.streams.named_children()), self.settings, device)
 
     def collate(self, examples: Sequence[Example]) -> Batch:
         """Of each modality its local features (b n f), `MODALITY_present`, the times or numbers of its features as
