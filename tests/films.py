@@ -1,5 +1,6 @@
 """Videos made for tests."""
 
+import itertools
 import pathlib
 from collections.abc import Sequence
 from fractions import Fraction
@@ -57,7 +58,7 @@ def numbers(
     import av
 
     times = times_s or [number / 25 for number in range(count)]
-    with av.open(str(path), "w", options=options) as into:
+    with av.open(str(path), "w") as into:
         stream = into.add_stream(encoder, rate=25, options=options)
         height, width = size
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
@@ -76,13 +77,23 @@ def numbers(
     return path
 
 
-def voice(into: Any, track: Any, sound: np.ndarray) -> None:
-    """Writes sound, a row a channel, into an open container."""
+def voice(into: Any, track: Any, sound: np.ndarray, *begins: int) -> None:
+    """Writes sound, a row a channel, into an open container, from each of the given places on, in samples."""
     import av
 
-    for begin in range(0, sound.shape[1], 1024):
-        piece = np.ascontiguousarray(sound[:, begin : begin + 1024], dtype=np.float32)
+    for begin, at in itertools.product(begins or (0,), range(0, sound.shape[1], 1024)):
+        piece = np.ascontiguousarray(sound[:, at : at + 1024], dtype=np.float32)
         frame = av.AudioFrame.from_ndarray(piece, format="fltp", layout="mono" if len(sound) == 1 else "stereo")
-        frame.sample_rate, frame.pts, frame.time_base = 16000, begin, Fraction(1, 16000)
+        frame.sample_rate, frame.pts, frame.time_base = 16000, begin + at, Fraction(1, 16000)
         into.mux(track.encode(frame))
     into.mux(track.encode())
+
+
+def turned(clip: pathlib.Path, path: pathlib.Path) -> pathlib.Path:
+    """The same .mp4, shown a quarter to the right, as a phone held upright says."""
+    data = bytearray(clip.read_bytes())
+    none, one, minus = bytes(4), (1 << 16).to_bytes(4), (2**32 - (1 << 16)).to_bytes(4)
+    at = data.index(one + none * 3 + one, data.index(b"tkhd"))  # the matrix of how the track is shown
+    data[at : at + 20] = none + one + none + minus + none
+    path.write_bytes(data)
+    return path

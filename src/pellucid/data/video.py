@@ -93,13 +93,19 @@ def _next(decoded: Iterator[Any], fault: str) -> Any:
 
 
 def cut_short(container: Any, stream: Any, count: int) -> bool:
-    """Whether the file says that it should be longer than these `count` frames, or bytes."""
+    """Whether the file says that it should be longer than these `count` frames, or bytes.
+
+    Args:
+        stream: the track of pictures; None where sound is what matters.
+    """
     path = container.name.removeprefix(_OWN)
     if "mp4" in container.format.name:  # of it frames may be left out on purpose (edit lists), but its boxes tell their sizes
         return _end(path, _box) != os.path.getsize(path)
     if "matroska" in container.format.name:
         return _end(path, _element) > os.path.getsize(path)
-    return stream is not None and stream.frames > count
+    if stream is None:
+        return _end(path, _chunk) > os.path.getsize(path) + 1
+    return stream.frames > count
 
 
 def _end(path: str | os.PathLike[str], part: Callable[[bytes], int]) -> int:
@@ -116,6 +122,11 @@ def _end(path: str | os.PathLike[str], part: Callable[[bytes], int]) -> int:
 def _box(head: bytes) -> int:
     told = int.from_bytes(head[:4])
     return max(8, int.from_bytes(head[8:16]) if told == 1 else told) if told else 0
+
+
+def _chunk(head: bytes) -> int:
+    told = int.from_bytes(head[4:8], "little")
+    return 8 + told if head[:4] == b"RIFF" and told < 0xFFFFFFFF else 0  # of AVI and WAV; the largest size says that none is known
 
 
 def _element(head: bytes) -> int:
@@ -271,6 +282,7 @@ class Writer:
             raise BadUsage(f"{self.path}: cannot be written ({told(error)})") from None
         self.stream = self.container.add_stream(encoder, rate=self.rate)
         self.stream.width, self.stream.height = width, height
+        self.stream.codec_context.thread_count = 1  # with more, x264 writes other bytes of the same frames now and then
         halved = encoder == "mpeg4" or not (width % 2 or height % 2)  # colour at half the size needs even sides of H.264
         self.stream.pix_fmt = "yuv420p" if halved else "yuv444p"
         if encoder == "libx264":

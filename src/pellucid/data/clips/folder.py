@@ -53,7 +53,7 @@ class FrameFolder:
             BadData, UnsafeInput: as `shots`.
         """
         tracks = self._tracks()
-        for axis in ("x", "y") if "" not in tracks else ("",):
+        for axis in ("x", "y") if {"x", "y"} & set(tracks) and "" not in tracks else ("",):
             decode.look(self._part(self._files(tracks, axis))[1][0])
 
     def shots(self, rate: float = 0, most: int = 0, run: int = 1) -> Iterator[Shot]:

@@ -63,7 +63,7 @@ def _decoded(path: Path, container: Any, stream: Any) -> Iterator[Any]:
         raise BadData(f"{path}: its sound cannot be read ({why}); {video.REMEDY}")
 
 
-def _resampled(frames: Iterable[Any], rate: int, origin_s: float, end_s: float | None) -> Iterator[tuple[int, Float[np.ndarray, " n"]]]:
+def _resampled(frames: Iterable[Any], rate: int, origin_s: float, end_s: float | None) -> Iterator[tuple[int, Float[np.ndarray, " _"]]]:
     """Pieces of sound and where each begins, in samples; stretches between gaps are resampled each by itself."""
     resampler: Any = None
     kind, at, due_s = None, 0, -np.inf
@@ -93,7 +93,7 @@ def _mono(frames: Iterable[Any]) -> Float[np.ndarray, " n"]:
     return np.concatenate(parts, dtype=np.float32) if parts else np.zeros(0, dtype=np.float32)
 
 
-def _joined(pieces: Iterable[tuple[int, Float[np.ndarray, " n"]]], start: int, end: int | None) -> Float[np.ndarray, " n"] | None:
+def _joined(pieces: Iterable[tuple[int, Float[np.ndarray, " _"]]], start: int, end: int | None) -> Float[np.ndarray, " n"] | None:
     """What lies from `start` to `end`, in samples."""
     inside = [(at - start, piece) for at, piece in pieces if at + len(piece) > start and (end is None or at < end)]
     if not inside:
