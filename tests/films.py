@@ -1,14 +1,17 @@
-"""Videos made for tests."""
+"""Videos made for tests, and what is seen of them."""
 
 import itertools
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import pytest
+from PIL import Image
 
 from pellucid.data import video
+from pellucid.errors import BadData, UnsafeInput
 
 
 def noise(path: pathlib.Path, count: int) -> pathlib.Path:
@@ -97,3 +100,34 @@ def turned(clip: pathlib.Path, path: pathlib.Path) -> pathlib.Path:
     data[at : at + 20] = none + one + none + minus + none
     path.write_bytes(data)
     return path
+
+
+def folder_of(path: pathlib.Path, count: int, name: str = "img_{:05d}.png", first: int = 1) -> pathlib.Path:
+    """A folder of frames that show their numbers."""
+    path.mkdir(exist_ok=True)
+    for number in range(first, first + count):
+        Image.fromarray(numbered(number)).save(path / name.format(number))
+    return path
+
+
+def seen(clip: Any, **how: float) -> list[int]:
+    """Numbers that the first frames of the shots show."""
+    return [number_of(shot.pictures[0]) for shot in clip.shots(**how)]
+
+
+def until_fault(clip: Any) -> tuple[list[int], str]:
+    """Numbers of the frames before the line that says what is wrong, and the line."""
+    found = []
+    try:
+        for shot in clip.shots():
+            found.append(number_of(shot.pictures[0]))
+    except (BadData, UnsafeInput) as fault:
+        return found, str(fault)
+    raise AssertionError(f"{clip.name} was read as if it were whole")
+
+
+def told(call: Callable[[], Any]) -> str:
+    """What a refusal says."""
+    with pytest.raises((BadData, UnsafeInput)) as fault:
+        call()
+    return str(fault.value)

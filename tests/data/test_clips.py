@@ -1,4 +1,4 @@
-"""Clips: frames evenly by the time at which they are shown, parts, sound, folders of frames; what is broken is told in one line."""
+"""Clips: frames evenly by the time at which they are shown, parts, sound; what is broken is told in one line."""
 
 import os
 import pickle
@@ -11,11 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from films import noise, number_of, numbered, numbers, rewritten, turned, voice
+from films import folder_of, noise, number_of, numbered, numbers, rewritten, seen, told, turned, until_fault, voice
 from pellucid.data import video
 from pellucid.data.clips.clip import Clip, Film, FrameFolder, Shot, VideoFile, clip_of
 from pellucid.data.clips.shots import chosen
-from pellucid.errors import BadData, UnsafeInput
 
 av = pytest.importorskip("av")
 
@@ -34,27 +33,6 @@ def place(tmp_path_factory):
 @pytest.fixture(scope="module")
 def film(place):
     return numbers(place / "film.mp4", COUNT)
-
-
-def seen(clip, **how) -> list[int]:
-    """Numbers that the first frames of the shots show."""
-    return [number_of(shot.pictures[0]) for shot in clip.shots(**how)]
-
-
-def until_fault(clip) -> tuple[list[int], str]:
-    found = []
-    try:
-        for shot in clip.shots():
-            found.append(number_of(shot.pictures[0]))
-    except (BadData, UnsafeInput) as fault:
-        return found, str(fault)
-    raise AssertionError(f"{clip.name} was read as if it were whole")
-
-
-def told(call) -> str:
-    with pytest.raises((BadData, UnsafeInput)) as fault:
-        call()
-    return str(fault.value)
 
 
 # ---- which frames ---------------------------------------------------------------------------------------------------------
@@ -321,67 +299,16 @@ def test_sound_cut_short_is_one_line(place):
         assert len(VideoFile(path, 0.0, 0.5).sound()) == 8000
 
 
-# ---- folders of frames ----------------------------------------------------------------------------------------------------
-
-
-def folder_of(path, count, name="img_{:05d}.png", first=1):
-    path.mkdir(exist_ok=True)
-    for number in range(first, first + count):
-        Image.fromarray(numbered(number)).save(path / name.format(number))
-    return path
-
-
-def test_a_folder_of_frames_is_a_clip_in_the_order_of_its_numbers(tmp_path):
-    clip = FrameFolder(folder_of(tmp_path / "f", 12, "img_{}.png"), rate=4.0)  # 10 comes after 9, not after 1
-    clip.look()
-    assert seen(clip) == list(range(1, 13))
-    assert [(shot.index, shot.time_s, number_of(shot.pictures[1])) for shot in clip.shots(rate=1, run=2)] == [
-        (2, 0.5, 4),
-        (6, 1.5, 8),
-        (10, 2.5, 12),
-    ]
-    assert seen(FrameFolder(clip.path, 4.0, 1.0, 2.0)) == [5, 6, 7, 8]
-    assert clip.sound() is None and clip.flow() is None
-    assert seen(FrameFolder(folder_of(tmp_path / "g", 5, "{:06d}.png", first=0))) == list(range(5))
-
-
-def test_stored_flow_is_read_along_both_axes(tmp_path):
-    for number in range(1, 7):
-        Image.fromarray(np.full((6, 8), 100 + number, dtype=np.uint8)).save(tmp_path / f"flow_x_{number:05d}.png")
-        Image.fromarray(np.full((6, 8), 200 + number, dtype=np.uint8)).save(tmp_path / f"flow_y_{number:05d}.png")
-    clip = FrameFolder(tmp_path)
-    clip.look()
-    shots = list(clip.flow(most=2, run=3))
-    assert [shot.pictures.shape for shot in shots] == [(3, 6, 8, 2)] * 2
-    assert [shot.pictures[:, 0, 0].tolist() for shot in shots] == [
-        [[102, 202], [103, 203], [104, 204]],
-        [[105, 205], [106, 206], [106, 206]],
-    ]
-    assert told(lambda: list(clip.shots())) == f"{tmp_path}: no frames in it; expected pictures named as img_00001.jpg"
-    (tmp_path / "flow_y_00006.png").unlink()
-    assert told(clip.flow) == f"{tmp_path}: 6 pictures of flow along x and 5 along y; expected as many"
-
-
-def test_a_folder_that_is_no_film_is_one_line(tmp_path):
-    clip = FrameFolder(folder_of(tmp_path / "f", 9))
-    (clip.path / "img_00004.png").unlink()
-    (clip.path / "img_00006.png").unlink()
-    gaps = f"{clip.path}: 2 of its frames are missing, the first after img_00003.png; number them without gaps"
-    assert told(clip.look) == told(lambda: list(clip.shots())) == gaps
-    twice = FrameFolder(folder_of(folder_of(tmp_path / "t", 2), 1, "img_{}.png"))
-    assert told(twice.look) == f"{twice.path}: img_00001.png and img_1.png are both number 1; leave one of them there"
-    kinds = FrameFolder(folder_of(folder_of(tmp_path / "k", 2), 1, "thumb_{}.png"))
-    assert told(kinds.look) == f"{kinds.path}: frames of two kinds, img_* and thumb_*; leave one of them there"
-    named = FrameFolder(folder_of(tmp_path / "n", 1, "cover.png"))
-    assert told(named.look) == f"{named.path}: cover.png has no number; expected frames only, as img_00001.jpg"
-    (tmp_path / "e").mkdir()
-    assert told(FrameFolder(tmp_path / "e").look) == f"{tmp_path / 'e'}: no frames in it; expected pictures named as img_00001.jpg"
-    assert told(FrameFolder(tmp_path / "none").key) == f"{tmp_path / 'none'}: no such folder"
-    broken = folder_of(tmp_path / "b", 3)
-    (broken / "img_00002.png").write_bytes(b"")
-    found, line = until_fault(FrameFolder(broken))
-    assert found == [1] and line == f"{broken / 'img_00002.png'}: 0 bytes, so no picture; fetch it again, or leave broken pictures out"
-    assert told(lambda: list(FrameFolder(broken, 25.0, 9.0).shots())) == f"{broken}: the part begins at 9 s, and the film is over at 0.12 s"
+def test_the_cover_of_a_record_is_no_film(place):
+    with av.open(str(place / "record.mp3"), "w") as into:
+        track, cover = into.add_stream("libmp3lame", rate=16000), into.add_stream("mjpeg")
+        track.layout, cover.disposition = "mono", av.stream.Disposition.attached_pic
+        cover.width, cover.height, cover.pix_fmt = 64, 48, "yuvj420p"
+        into.mux([*cover.encode(av.VideoFrame.from_ndarray(numbered(1), format="rgb24")), *cover.encode()])
+        voice(into, track, TONE[None, :16384])
+    line = f"{place / 'record.mp3'}: no pictures in it, only audio"
+    assert told(lambda: list(VideoFile(place / "record.mp3").shots())) == line
+    assert len(VideoFile(place / "record.mp3").sound()) >= 16384
 
 
 # ---- keys, rows, films ----------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from films import noise, rewritten
+from films import noise, rewritten, turned
 from pellucid.data import images, video
 from pellucid.errors import BadData, BadUsage, UnsafeInput
 
@@ -72,14 +72,7 @@ def test_a_frame_as_a_file_is_the_same_picture(clip):
 
 
 def test_a_phone_held_upright_gives_upright_frames(clip, tmp_path):
-    data = bytearray(clip.read_bytes())
-    one = (1 << 16).to_bytes(4)
-    none, minus = bytes(4), (2**32 - (1 << 16)).to_bytes(4)
-    track = data.index(b"tkhd")
-    at = data.index(one + none * 3 + one, track)  # the matrix of how the track is shown
-    data[at : at + 20] = none + one + none + minus + none  # a quarter to the right
-    (tmp_path / "turned.mp4").write_bytes(data)
-    picture = next(iter(video.frames(tmp_path / "turned.mp4"))).picture
+    picture = next(iter(video.frames(turned(clip, tmp_path / "turned.mp4")))).picture
     assert picture.shape == (64, 48, 3)
     assert picture[:, -8:].mean() > 240 > 60 > picture[:, :30].mean()  # the stripe on top is now on the right
 
