@@ -123,6 +123,15 @@ def _add_making(verb: Add) -> None:
     one.add_argument("--gate", action="append", default=[], metavar="SET/METRIC=VALUE", help="exit 5 where the number is worse")
     _add_quiet(one)
 
+    one = verb("features", lazily("features"), "local features of a source of videos, in a folder that features:FOLDER reads")
+    one.add_argument("recipe", metavar="RECIPE_OR_RUN", help="whose backbones make them")
+    one.add_argument("source", help="of videos, as in videos:clips; `pellucid list data` names the kinds")
+    one.add_argument("--out", required=True, metavar="FOLDER", help="where they are kept; the same call goes on where it was interrupted")
+    one.add_argument("--broken", choices=["refuse", "skip"], default="refuse", help="videos that cannot be read (default %(default)s)")
+    one.add_argument("--json", action="store_true", help="print JSON")
+    _add_set(one)
+    _add_columns(one)
+
 
 def _add_measuring(verb: Add) -> None:
     one = verb("evaluate", lazily("evaluate"), "measure a run on its test sets, or on --data")
@@ -154,14 +163,16 @@ def _add_measuring(verb: Add) -> None:
     _add_run(one, metric=True)
     _add_reference(one)
     _add_workers(one)
-    one.add_argument("inputs", nargs="+", help="texts; or pictures, folders of them, patterns and videos; or sources of a known data kind")
+    one.add_argument("inputs", nargs="+", help="texts; or pictures, videos, folders of them and patterns; or sources of a known data kind")
     one.add_argument("--probs", action="store_true", help="every label's probability as well")
     one.add_argument("--threshold", type=float, help="of boxes those that score so much or more, 0 for all (default: the run's own)")
     one.add_argument("--draw", metavar="FOLDER", help="write each picture, and video, with its boxes drawn there")
     one.add_argument("--every", type=int, default=1, metavar="N", help="of a video each Nth frame (default %(default)s)")
     one.add_argument("--csv", metavar="FILE", help="write a table there instead of printing lines of JSON")
     one.add_argument("--coco", metavar="FILE", help="write COCO's results of a coco: source there, all boxes, for any evaluator")
-    one.add_argument("--broken", choices=["refuse", "skip"], default="refuse", help="pictures that cannot be read (default %(default)s)")
+    one.add_argument(
+        "--broken", choices=["refuse", "skip"], default="refuse", help="pictures and videos that cannot be read (default %(default)s)"
+    )
     _add_columns(one)
 
     one = verb("report", lazily("report"), "write the run's page")

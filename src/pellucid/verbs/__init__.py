@@ -2,7 +2,7 @@
 
 from pellucid.verbs.checking import bench, check, check_data, check_method, table
 from pellucid.verbs.looking import doctor, list_, show
-from pellucid.verbs.making import demo, train
+from pellucid.verbs.making import demo, features, train
 from pellucid.verbs.measuring import evaluate, report, severities, shift
 from pellucid.verbs.sharing import convert, export
 from pellucid.verbs.using import explain, predict
@@ -18,6 +18,7 @@ __all__ = [
     "evaluate",
     "explain",
     "export",
+    "features",
     "list_",
     "predict",
     "report",

@@ -1,4 +1,4 @@
-"""Verbs that train."""
+"""Verbs that train, or make what training starts from."""
 
 import json
 import pathlib
@@ -13,7 +13,7 @@ from pellucid import recipe as recipes
 from pellucid.errors import BadUsage
 from pellucid.progress import Watching
 from pellucid.recipe import Data
-from pellucid.verbs.shared import Given, data_of, hold_gates, pairs, settings_of
+from pellucid.verbs.shared import Given, data_of, hold_gates, pairs, print_json, settings_of
 
 
 def train(given: Given) -> int:
@@ -61,6 +61,18 @@ def _told(given: Given, folder: pathlib.Path, gates: Sequence[str]) -> int:
         file=sys.stderr,
     )
     hold_gates(found, gates)
+    return 0
+
+
+def features(given: Given) -> int:
+    """Local features of clips, as one line of what was made."""
+    from pellucid.features import make
+
+    made = make(given.recipe, data_of(given, given.source), given.out, settings_of(given), given.broken == "skip")
+    if given.json:
+        print_json(made.told())
+    else:
+        print(made)
     return 0
 
 
