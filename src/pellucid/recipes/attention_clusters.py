@@ -143,7 +143,7 @@ def tiny() -> Recipe:
 
     `pellucid train attention_clusters:tiny --out runs/tiny`
     """
-    one = _flash(Cluster(8), DIGITS, "flash:{}?digits=digits&classes=2&length=8&per_class=150", 10)
+    one = _flash(Cluster(8), DIGITS, "flash:{}?digits=digits&classes=2&length=8&per_class=150", 20)
     return replace(one, optim=replace(ADAM, lr=5e-3))
 
 
