@@ -35,7 +35,9 @@ def clip_batch(
         if seeds is None:
             times = [_times(e, name, chosen) for e, chosen in zip(examples, seen, strict=True)]
             batch[f"{name}_time"] = [_named(chosen, told) for chosen, told in zip(seen, times, strict=True)]
-            batch[f"{name}_film"] = [film_of(e, name, told) if told else None for e, told in zip(examples, times, strict=True)]
+            batch[f"{name}_film"] = [
+                film_of(e, name, told) if told and _has_pictures(e) else None for e, told in zip(examples, times, strict=True)
+            ]
     return batch
 
 
@@ -84,6 +86,11 @@ def _times(example: Example, name: str, seen: Sequence[int]) -> list[float] | No
     """When the features that are seen began, in seconds; None where nobody knows."""
     times = example.get("times_s", {}).get(name)
     return None if times is None else [float(times[i]) for i in seen]
+
+
+def _has_pictures(example: Example) -> bool:
+    """Whether anything was made of the clip's pictures: of sound alone nothing can be shown."""
+    return any(times for name, times in example.get("times_s", {}).items() if name != "audio")
 
 
 def _named(seen: Sequence[int], times: Sequence[float] | None) -> list[str]:
