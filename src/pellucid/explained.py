@@ -141,10 +141,17 @@ class Explained:
 
     def _repr_html_(self) -> str:
         """The page in a frame of its own, so that neither its style nor the notebook's spills over."""
-        blocks = [len(e["methods"]) * (90 + 30 * (sum(map(len, e["words"])) // 90)) + (260 if e.get("flow") else 90) for e in self.examples]
-        height = min(MOST_HEIGHT, max(LEAST_HEIGHT, 420 + sum(blocks)))
+        height = min(MOST_HEIGHT, max(LEAST_HEIGHT, 420 + sum(map(_height, self.examples))))
         inside = html.escape(self.html(), quote=True)
         return (
             f'<iframe title="Explanations" sandbox srcdoc="{inside}" '
             f'style="width: 100%; height: {height}px; border: 0; border-radius: 10px" loading="lazy"></iframe>'
         )
+
+
+def _height(example: dict[str, Any]) -> int:
+    """About how many pixels an example takes in a notebook."""
+    methods, more = len(example["methods"]), 260 if example.get("flow") else 90
+    if example.get("film"):
+        return more + 320 + (1 + len(example["film"]) // 15) * (90 + 32 * methods)
+    return more + methods * (90 + 30 * (sum(map(len, example["words"])) // 90))

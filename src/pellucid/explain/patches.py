@@ -115,15 +115,19 @@ def _over(words: list[str], values: list[float], probe: Probe, grid: tuple[int, 
     return [words[i] for i in kept], [values[i] for i in kept]
 
 
-def encoded(picture: UInt8[Tensor, "3 h w"], largest: int = LARGEST) -> str:
-    """The picture as a data URI, its longer side at most `largest` pixels: PNG where that is hardly more, else JPEG."""
+def encoded(picture: UInt8[Tensor, "3 h w"], largest: int = LARGEST, quality: int = QUALITY) -> str:
+    """The picture as a data URI, its longer side at most `largest` pixels: PNG where that is hardly more, else JPEG.
+
+    Args:
+        quality: of JPEG; below 80 colours, too, are kept in half the detail.
+    """
     from PIL import Image
 
     image = Image.fromarray(rearrange(picture, "c h w -> h w c").cpu().contiguous().numpy())
     if max(image.size) > largest:
         image.thumbnail((largest, largest), Image.Resampling.LANCZOS)
     files = {}
-    for kind, settings in (("png", {"optimize": True}), ("jpeg", {"quality": QUALITY, "subsampling": 0})):
+    for kind, settings in (("png", {"optimize": True}), ("jpeg", {"quality": quality, "subsampling": 0 if quality >= 80 else 2})):
         into = io.BytesIO()
         image.save(into, kind, **settings)
         files[kind] = into.getvalue()

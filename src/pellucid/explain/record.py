@@ -19,6 +19,7 @@ from pellucid.explain.words import to_words
 
 Record = dict[str, Any]
 FRAME, SMALL_FRAME, MANY = 112, 72, 36  # pixels of the longer side of a film's frame, and where there are more frames than so many
+FRAME_QUALITY = 72  # of JPEG: a film has many frames, and half the bytes show what one is of
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def _picture(picture: UInt8[Tensor, "3 h w"], ground: Ground, head: Mapping[str,
 def _film(film: Any) -> list[dict[str, str]]:
     """A small picture of what each unit was made of, with its time."""
     side = FRAME if len(film.names) <= MANY else SMALL_FRAME
-    return [{"src": encoded(one, side), "name": name} for one, name in zip(film.pictures(side), film.names, strict=True)]
+    return [{"src": encoded(one, side, FRAME_QUALITY), "name": name} for one, name in zip(film.pictures(side), film.names, strict=True)]
 
 
 def _method(found: Findings, name: str, relevance: Sequence[float], i: int) -> Record:

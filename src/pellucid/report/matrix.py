@@ -145,7 +145,8 @@ def _matrix(group: Sequence[records.Explained], name: str, unit: str, wrong: tup
         _row(example, one, at, largest, unit, wrong[1] if i == wrong[0] else "")
         for i, (example, one, at) in enumerate(zip(group, told, peaks, strict=True))
     )
-    spoken = f"{title}: one row per word that was written, one column per word that was read; the strongest of a row stands at its end."
+    axes = "answer, one column per frame" if group[0].get("film") else "word that was written, one column per word that was read"
+    spoken = f"{title}: one row per {axes}; the strongest of a row stands at its end."
     return Matrix(
         title,
         rows,

@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image
 
-from pellucid.report import heat, letters, matrix, meanings, number, photos, read, records, whole, words
+from pellucid.report import heat, letters, matrix, meanings, number, photos, read, records, reels, whole, words
 from pellucid.report.sheet import DARK, LIGHT, MARGIN, SCALE, SMALL, TEXT, TITLE, WIDTH, Box, Letters, Sheet, paint
 
 TALLEST = 8000  # where no further example is begun: a picture is to be looked at, and a page holds the rest
@@ -92,6 +92,7 @@ def _head(sheet: Sheet, view: words.ExplainedView) -> None:
     alone = view.of_matrices and not view.of_words
     words_told = "a row's strongest word is fullest and ringed" if alone else "the strongest word of a line is fullest; underlined: against"
     told = "the strongest patch of a map is fullest, and outlined" if view.of_pictures else words_told
+    told = "1 is a method's strongest frame, which has a border" if view.thing == "frame" else told
     sheet.text(x + 18, told, SMALL, palette.muted)
     if view.has_blanks:
         sheet.y += 21
@@ -123,6 +124,8 @@ def _example(sheet: Sheet, example: words.ExampleView, smooth: bool = False) -> 
             x, sheet.y = float(MARGIN), sheet.y + 20
     if example.photo:
         photos.draw(sheet, example.photo, smooth)
+    if example.clip:
+        reels.draw(sheet, example.clip)
     for several in example.matrices:
         _heat(sheet, matrix.drawn(several))
     for method in example.methods:
@@ -135,9 +138,14 @@ def _example(sheet: Sheet, example: words.ExampleView, smooth: bool = False) -> 
 
 def _method(sheet: Sheet, method: words.MethodView) -> None:
     sheet.y += 24
-    sheet.text(MARGIN, method.name, SMALL, sheet.palette.muted)
-    sheet.y += 24
-    _words(sheet, method.words)
+    end = sheet.text(MARGIN, method.name, SMALL, sheet.palette.muted if method.words else sheet.palette.ink)
+    if method.words:
+        sheet.y += 24
+        _words(sheet, method.words)
+    else:
+        strongest = ", ".join(" ".join(pair) for pair in (*method.most_for, *method.most_against))
+        told = " · ".join(text for text in (strongest, f"area {method.area}" if method.curve else "", method.note) if text)
+        sheet.text(end + 12, letters.fitting(letters.clean(told), SMALL, WIDTH - MARGIN - end - 12), SMALL, sheet.palette.muted)
     if method.checks:
         sheet.y += 23
         _checks(sheet, method.checks)

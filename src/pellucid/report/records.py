@@ -296,6 +296,13 @@ class Picture(TypedDict):
     box_xyxy: NotRequired[list[float] | None]
 
 
+class FilmFrame(TypedDict):
+    """A small picture of what one unit was made of, as a data URI, and its time."""
+
+    src: str
+    name: str
+
+
 class Flow(TypedDict):
     """Relevance of each word at each site, from below to above, by one method in one unit; of patches, with each site's grid and span."""
 
@@ -309,7 +316,8 @@ class Flow(TypedDict):
 
 
 class Explained(TypedDict):
-    """One explained example; `answer` is what was explained, where that is said, and `words` name the patches of a `picture`.
+    """One explained example; `answer` is what was explained, where that is said, and `words` name the patches of a `picture` or
+    the frames of a `film`.
 
     Of a detection `box_xyxy` is where, in pixels of the picture.
     """
@@ -321,6 +329,7 @@ class Explained(TypedDict):
     answer: NotRequired[str | None]
     box_xyxy: NotRequired[list[float] | None]
     picture: NotRequired[Picture | None]
+    film: NotRequired[list[FilmFrame] | None]
     score: NotRequired[Number]
     words: list[str]
     methods: dict[str, Relevance]

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from pellucid.errors import BadData
-from pellucid.report import chart, heat, maps, matrix, meanings, number, records, summary
+from pellucid.report import chart, film, heat, maps, matrix, meanings, number, records, summary
 
 STRONGEST = 0.72  # opacity at the largest relevance
 FAINTEST, LINED = 0.06, 0.2  # shares of it from which a word is coloured, and underlined where against
 TOP_WORDS = 3
 LEAST = math.log(0.0005)  # log-probability below which a probability would be written 0.0%
+THINGS = {"patch": "patches", "frame": "frames", "word": "words"}  # what relevance is of, and what that is in
+OF = {"patch": "picture", "frame": "clip", "word": "text"}
 CLOSING = frozenset(".,;:!?)]}%…\u201d\u2019")  # no space before these
 
 
@@ -78,6 +80,7 @@ class ExampleView:
 
     Args:
         text: what was read, where matrices stand below it.
+        clip: its frames, of a clip, where they were kept; its methods then have no words of their own.
     """
 
     set: str
@@ -93,6 +96,7 @@ class ExampleView:
     photo: PhotoView | None = None
     text: str = ""
     matrices: tuple[matrix.Matrix, ...] = ()
+    clip: film.Film | None = None
 
 
 @dataclass(frozen=True)
@@ -113,11 +117,18 @@ class ExplainedView:
     of_words: bool = False
     of_matrices: bool = False
     of_quality: bool = False
+    of_films: bool = False
+    thing: str = "word"
 
     @property
     def sides(self) -> tuple[str, str]:
         """What orange and blue mean: a value is lowered or raised, an answer spoken against or for."""
         return ("lowers the score", "raises it") if self.score_unit == "value" else ("against the prediction", "for it")
+
+    @property
+    def things(self) -> str:
+        """What relevance is of, all of them."""
+        return THINGS[self.thing]
 
     @property
     def has_blanks(self) -> bool:
@@ -165,7 +176,9 @@ def view(explanations: records.Explanations, source: str) -> ExplainedView:
         examples.append(_example(group, f"example-{i + 1}", unit, source))
     methods = [m for e in explanations["examples"] for m in e["methods"].values()]
     of_pictures = bool(examples) and all(example.photo for example in examples)
-    things = "patches" if of_pictures else "words"
+    clips = [example for example in examples if example.clip]
+    thing = "patch" if of_pictures else "frame" if len(clips) == len(examples) > 0 else "word"
+    things = THINGS[thing]
     together = explanations.get("summary")
     overall = together.get("checks", {}).values() if together else ()
     names = dict.fromkeys(name for checks in (*overall, *(m.get("checks") or {} for m in methods)) for name in checks)
@@ -175,15 +188,17 @@ def view(explanations: records.Explanations, source: str) -> ExplainedView:
         tuple(examples),
         any(m.curve for m in _drawn(examples)),
         any(m.get("gap") is not None for m in methods),
-        _shown(len(explanations["examples"]), explanations.get("num", 0), len(examples), of_pictures),
+        _shown(len(explanations["examples"]), explanations.get("num", 0), len(examples), OF[thing]),
         explanations.get("passes", ""),
         summary.view(together, things),
         tuple((number.title(name), meanings.title(name, things)) for name in names if meanings.title(name)),
         of_pictures,
         any(example.photo and example.photo.boxes for example in examples),
-        any(example.methods for example in examples),
+        any(example.methods and not example.clip for example in examples),
         any(example.matrices for example in examples),
         any(isinstance(e["prediction"], Mapping) and "quality" in e["prediction"] for e in explanations["examples"]),
+        any(example.clip and example.clip.rows for example in examples),
+        thing,
     )
 
 
@@ -210,10 +225,9 @@ def _one_picture(last: records.Explained, example: records.Explained) -> bool:
     return bool(alike and example.get("picture") and list(last["methods"]) == list(example["methods"]))
 
 
-def _shown(here: int, num: int, groups: int, of_pictures: bool) -> str:
+def _shown(here: int, num: int, groups: int, thing: str) -> str:
     """`2 explained examples`, `100 of 1,000 explained examples`, `5 explanations of 3 pictures`."""
     if groups < here:
-        thing = "picture" if of_pictures else "text"
         told = f"{number.count(here)} explanations of {number.count(groups)} {thing}{'s' if groups != 1 else ''}"
         return told + (f", {number.count(num)} in all" if num > here else "")
     count = f"{number.count(here)} of {number.count(num)}" if num > here else number.count(here)
@@ -226,6 +240,7 @@ def _example(group: Sequence[records.Explained], ident: str, unit: str, source: 
     matrices = matrix.views(group, unit, source) if several and not photo else ()
     by_itself = not photo and not matrices
     methods = example["methods"].items() if by_itself else ()
+    clip = film.view(example.get("film"), dict(methods), f"{source}: example {example['id']!r}") if not photo else None
     label = example.get("label")
     return ExampleView(
         example.get("set", ""),
@@ -236,11 +251,12 @@ def _example(group: Sequence[records.Explained], ident: str, unit: str, source: 
         "" if several else _score(example.get("score"), unit),
         tuple(_method(name, m, example, f"{ident}-{k + 1}", source) for k, (name, m) in enumerate(methods)),
         "" if several else _answer(example),
-        heat.side_by_side(example["methods"], example["words"]) if by_itself else None,
+        heat.side_by_side(example["methods"], example["words"]) if by_itself and not clip else None,
         heat.flow(found, example["words"], f"{source}: example {example['id']!r}") if by_itself and found else None,
         photo,
-        " ".join(example["words"]) if matrices else "",
+        " ".join(example["words"]) if matrices and not clip else "",
         matrices,
+        clip,
     )
 
 
@@ -306,11 +322,12 @@ def _method(name: str, method: records.Relevance, example: records.Explained, id
     except ValueError as error:
         raise BadData(f"{source}: example {example['id']!r}, method {name!r}: {error}; explain it again") from None
     found, gap, picture = method.get("degradation"), method.get("gap"), example.get("picture")
+    things = "patches" if picture else "frames" if example.get("film") else "words"
     title, where = number.title(name), f"{source}: example {example['id']!r}, method {name!r}"
     return MethodView(
         number.title(name),
         any(r is not None and r < 0 for r in relevance),
-        () if picture else marked,
+        marked if things == "words" else (),
         _tops(words, relevance, 1),
         _tops(words, relevance, -1),
         "" if gap is None else number.percent(gap),
@@ -318,7 +335,7 @@ def _method(name: str, method: records.Relevance, example: records.Explained, id
         _curve(found, f"Degradation, {number.title(name)}", ident) if found else None,
         number.fixed(found["area"]) if found else "",
         number.fixed(found.get("random_area")) if found and found.get("random_area") is not None else "",
-        meanings.line(method.get("checks") or {}, "patches" if picture else "words"),
+        meanings.line(method.get("checks") or {}, things),
         maps.view(picture, title, words, relevance, where) if picture else None,
     )
 
