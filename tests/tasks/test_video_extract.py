@@ -178,6 +178,14 @@ def test_an_interrupted_extraction_goes_on_where_it_was(tmp_path):
         np.testing.assert_allclose(load(example["local"]["rgb"]), one_by_one(nets["rgb"], clip, SEEN["rgb"]), atol=1e-6, rtol=1e-5)
 
 
+def test_a_long_extraction_says_how_far_it_is(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(room, "_TELL_S", 0.0)
+    with caplog.at_level(logging.INFO, "pellucid"):
+        extracted(rows(*[Drawn(f"c{i}", noise(32, seed=i)) for i in range(3)]), "t", networks(), settings(tmp_path), "cpu")
+    told = [r.getMessage() for r in caplog.records if r.getMessage().startswith("features: ")]
+    assert told[-1].startswith("features: 3 of 3 clips") and "about 0 minutes to go" in told[-1]
+
+
 # ---- reading ahead ----------------------------------------------------------------------------------------------------------
 
 

@@ -104,6 +104,12 @@ def test_other_weights_or_pixels_have_another_sum_and_the_same_ones_the_same():
     assert len({weights_sha256(m) for m in (one, other, darker)}) == 3
 
 
+def test_the_network_of_digits_is_of_the_size_of_its_view_and_normalises_by_itself():
+    made, frames = stream("rgb", Stream("digit-net", "", TestView(8, 1.0))), torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8)
+    assert made.width == 50 and torch.equal(made(frames), made.net(frames))
+    torch.testing.assert_close(made(frames).exp().sum(1), torch.ones(2))
+
+
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
@@ -165,21 +171,22 @@ def texture():
 
 
 def test_motion_is_found_along_its_axis_with_its_sign_and_size(texture):
-    # the content moves 2 pixels right, then 3 pixels up
-    frames = np.stack([texture[5:69, 5:69], texture[5:69, 3:67], texture[8:72, 3:67]])
+    # the content moves 2 pixels right and 1 up, then 3 pixels up
+    frames = np.stack([texture[5:69, 5:69], texture[6:70, 3:67], texture[9:73, 3:67]])
     seen = views.flow(Shot(0, 0.0, frames), Stream(stack=2, bound=10, view=TestView(64, 1.0))).float()
     assert seen.shape == (4, 64, 64)
     # 127.5 + 127.5 * motion / bound
     middle = seen[:, 8:-8, 8:-8].flatten(1).median(1).values
-    assert (middle - torch.tensor([153.0, 128.0, 128.0, 89.25])).abs().max() <= 1
+    assert (middle - torch.tensor([153.0, 114.75, 128.0, 89.25])).abs().max() <= 1
 
 
 def test_motion_is_of_the_same_part_of_the_picture_that_frames_show(texture):
     frames = np.stack([texture[6:70, 6:70], texture[6:70, 6:70]]).copy()
-    frames[1, :16] = texture[6:22, 3:67]  # the top quarter alone moves, and the view cuts an eighth off
+    frames[1, :32] = texture[6:38, 3:67]  # the upper half alone moves, by 3 pixels, and the view cuts 8 rows off
     seen = views.flow(Shot(0, 0.0, frames), Stream(stack=1, bound=10, view=TestView(48, 0.75))).float()
-    assert seen.shape == (2, 48, 48) and seen[0, :4].mean() > 140
-    assert (seen[:, 16:] - 128).abs().mean() < 1
+    rows = seen[0].median(1).values
+    assert seen.shape == (2, 48, 48) and abs(rows[:16].median() - (127.5 + 127.5 * 3 / 10)) <= 1
+    assert 22 <= int((rows > 146).sum()) <= 26 and (seen[:, 32:] - 128).abs().mean() < 1
 
 
 def test_still_is_128_and_motion_beyond_the_bound_is_its_end():

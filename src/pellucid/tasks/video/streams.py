@@ -98,7 +98,7 @@ def _digit_stream(name: str, settings: Stream) -> LocalFeatures:
         raise BadUsage(f"task.streams.{name}.model={DIGIT_NET}: it reads digits in frames; only rgb can have it")
     from pellucid.tasks.video.digit_net import DigitNet, digit_net
 
-    net = digit_net(settings.pretrained) if settings.pretrained else DigitNet()
+    net = digit_net(settings.pretrained) if settings.pretrained else DigitNet(settings.view.size)
     black = torch.zeros(picture_shape(name, settings), dtype=torch.uint8)
     return LocalFeatures(net, _width(net, black, settings)).requires_grad_(False).eval()
 
