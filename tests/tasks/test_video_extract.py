@@ -7,7 +7,10 @@ import time
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+import films
+from pellucid.data.clips.clip import VideoFile
 from pellucid.data.clips.held import load, shape
 from pellucid.data.views import TestView
 from pellucid.errors import BadData, BadUsage
@@ -124,6 +127,22 @@ def test_a_moving_corruption_is_not_one_of_pixels(tmp_path):
 def test_of_a_clip_without_sound_that_modality_has_no_rows(tmp_path):
     found = extracted(rows(Drawn("a", noise(3))), "t", networks(HEARD), settings(tmp_path, HEARD), "cpu")[0]
     assert shape(found["local"]["audio"]) == (0, 64) and load(found["local"]["audio"]).shape == (0, 64) and found["times_s"]["audio"] == ()
+
+
+def test_files_of_video_and_folders_of_frames_are_read_alike_and_a_truncated_file_is_told(tmp_path):
+    pytest.importorskip("av")
+    whole, folder, nets = films.noise(tmp_path / "whole.mp4", 10), tmp_path / "frames", networks()
+    folder.mkdir()
+    for shot in VideoFile(str(whole)).shots():
+        Image.fromarray(shot.pictures[0]).save(folder / f"img_{shot.index + 1:05d}.png")
+    examples = [{"id": f"train.csv:{i + 1}", "video": str(path)} for i, path in enumerate((whole, folder))]
+    file, pictures = (load(e["local"]["rgb"]) for e in extracted(examples, "train.csv", nets, settings(tmp_path), "cpu"))
+    np.testing.assert_allclose(file, one_by_one(nets["rgb"], VideoFile(str(whole)), SEEN["rgb"]), atol=1e-6, rtol=1e-5)
+    np.testing.assert_allclose(file, pictures, atol=1e-6, rtol=1e-5)
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    with pytest.raises(BadData, match=r"^train.csv:7: .*cut.mp4"):
+        extracted([{"id": "train.csv:7", "video": str(cut)}], "train.csv", nets, settings(tmp_path), "cpu")
 
 
 # ---- what goes wrong ------------------------------------------------------------------------------------------------------
