@@ -154,6 +154,13 @@ def test_pixels_of_noise_have_the_values_of_the_digits_as_often(mnist):
         assert abs(neighbours) < 0.005
 
 
+def test_noise_keeps_to_the_shares_where_two_values_meet_in_one_entry_of_its_table():
+    parts = flash.load("digits").parts
+    third = flash.Digits(parts, "", np.array([1, 3]), np.array([-1, 1], np.int16))  # a pixel of 0, two of 1: they meet in the first half
+    noise = third.noise(np.random.default_rng(2), 5000)
+    assert set(np.unique(noise)) == {0, 1} and noise.mean() == pytest.approx(2 / 3, abs=0.003)
+
+
 def test_a_film_depends_on_its_own_number_alone():
     few, many = rows_of(per_class=2, classes=3, length=16), rows_of(per_class=5, classes=6)
     by_id = {row["id"]: row["video"] for row in many}
