@@ -50,11 +50,11 @@ def frames_of(path: pathlib.Path) -> set[int]:
 def test_no_frame_of_a_film_is_in_a_training_and_a_test_clip(tmp_path, cut):
     for name in ("a.mp4", "b.mp4"):
         film(tmp_path / "films" / name, 60)
-    out = cut("set")
+    out = cut("set", "--train", "10", "--test", "4")
     for name in "ab":
         train, test = (set.union(*map(frames_of, sorted((out / split / name).iterdir()))) for split in ("train", "test"))
-        assert max(train) < 42 <= min(test) and len(train | test) > 25
-    assert [row["label"] for row in read(Data(f"videos:{out}?split=train"))] == ["a"] * 3 + ["b"] * 3
+        assert max(train) < 42 <= min(test) and len(train | test) > 45
+    assert [row["label"] for row in read(Data(f"videos:{out}?split=train"))] == ["a"] * 10 + ["b"] * 10
 
 
 def test_clips_depend_on_the_seed_and_not_on_other_films(tmp_path, cut, capsys):
