@@ -53,7 +53,7 @@ def test_no_frame_of_a_film_is_in_a_training_and_a_test_clip(tmp_path, cut):
     out = cut("set", "--train", "10", "--test", "4")
     for name in "ab":
         train, test = (set.union(*map(frames_of, sorted((out / split / name).iterdir()))) for split in ("train", "test"))
-        assert max(train) < 42 <= min(test) and len(train | test) > 45
+        assert max(train) < 42 <= min(test) and len(train | test) > 30
     assert [row["label"] for row in read(Data(f"videos:{out}?split=train"))] == ["a"] * 10 + ["b"] * 10
 
 
