@@ -28,7 +28,7 @@ def flash_mnist() -> Recipe:
     first; an hour on two cores. Claimed by MindSpore's port after 200 epochs.
     """
     return _flash(
-        Cluster(64), Stream("digit-net", "${MNIST}", TestView(28), rate=0), "flash:{}?digits=${{MNIST}}", 100, {"test/top1": 0.850}
+        Cluster(64), Stream("digit-net", "${MNIST}", TestView(28, 1.0), rate=0), "flash:{}?digits=${{MNIST}}", 100, {"test/top1": 0.850}
     )
 
 
@@ -40,7 +40,7 @@ def flash_digits() -> Recipe:
     return _flash(Cluster(64), DIGITS, "flash:{}?digits=digits", 15)
 
 
-DIGITS = Stream("digit-net", "digits", TestView(8), rate=0)
+DIGITS = Stream("digit-net", "digits", TestView(8, 1.0), rate=0)
 
 
 def _flash(cluster: Cluster, stream: Stream, source: str, epochs: int, claims: Mapping[str, float] | None = None) -> Recipe:
