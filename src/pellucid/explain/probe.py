@@ -341,7 +341,9 @@ def read_pooling(task: Task, batch: Batch, site: Site) -> Float[Tensor, "b u n"]
     with still(task.model):
         output = task.model({**batch, "with_attention": True})
     if f"pooling.{site.module}" not in output:
-        raise BadUsage(f"{type(task.model).__name__} does not pool the units at {site.module!r} by attention; choose another method or site")
+        raise BadUsage(
+            f"{type(task.model).__name__} does not pool the units at {site.module!r} by attention; choose another method or site"
+        )
     return output[f"pooling.{site.module}"].float()
 
 
