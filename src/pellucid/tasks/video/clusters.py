@@ -7,7 +7,7 @@ arXiv 1711.09550. No feature knows its place: the same set in another order give
 import math
 
 import torch
-from einops import einsum, rearrange
+from einops import einsum, rearrange, reduce
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -81,16 +81,27 @@ class AttentionCluster(nn.Module):
     def pool(
         self, x: Float[Tensor, "b n f"], weights: Float[Tensor, "b u n"], present: Bool[Tensor, "b n"] | None = None
     ) -> Float[Tensor, "b uf"]:
-        """The units' sums, shifted and scaled; zeros for a clip without any feature."""
-        sums, kind = weights @ x, self.settings.shift
-        if kind == "shift":
-            sums = torch.addcmul(rearrange(self.shift, "u -> u 1"), sums, rearrange(self.scale, "u -> u 1"))
-        if kind != "none":
-            length = torch.linalg.vector_norm(sums, dim=-1, keepdim=True).clamp_min(EPS)
-            sums = sums / (length * math.sqrt(self.units))
+        """The units' sums, shifted and scaled; zeros for a clip without any feature.
+
+        A unit's length follows from the products of the clip's features with each other, and so its sum is laid out once, as it is given
+        on: neither the sums before that nor their gradients are ever held.
+        """
+        if self.settings.shift == "none":
+            return rearrange(weights @ x, "b u f -> b (u f)")
+        mean = x.mean(-1, keepdim=True)  # b n 1
+        basis = torch.cat([x - mean, torch.ones_like(x[:, :1])], 1)  # the last row is what a shift adds; the others lie across it
+        told = self._in_rows(weights, mean)
+        told = told / (lengths(told, basis) * math.sqrt(self.units))
         if present is not None:
-            sums = sums * rearrange(present.any(1), "b -> b 1 1")
-        return rearrange(sums, "b u f -> b (u f)")
+            told = told * rearrange(present.any(1), "b -> b 1 1")
+        return rearrange(told @ basis, "b u f -> b (u f)")
+
+    def _in_rows(self, weights: Float[Tensor, "b u n"], mean: Float[Tensor, "b n 1"]) -> Float[Tensor, "b u m"]:
+        """How much of each row of the basis is in each unit's shifted sum; one row more than there are features."""
+        if self.settings.shift == "norm":
+            return torch.cat([weights, weights @ mean], -1)
+        scaled = weights * rearrange(self.scale, "u -> u 1")
+        return torch.cat([scaled, scaled @ mean + rearrange(self.shift, "u -> u 1")], -1)
 
     def forward(self, x: Float[Tensor, "b n f"], present: Bool[Tensor, "b n"] | None = None) -> Float[Tensor, "b uf"]:
         """One row per clip.
@@ -99,6 +110,22 @@ class AttentionCluster(nn.Module):
             present: true where a feature is real.
         """
         return self.pool(x, self.weights(x, present), present)
+
+
+def lengths(told: Float[Tensor, "b u m"], rows: Float[Tensor, "b m f"]) -> Float[Tensor, "b u 1"]:
+    """The length of each row of `told @ rows`, from products of the rows with each other alone.
+
+    Of rows that cancel but for the last digit the length is not known; it is then no less than what the digits leave open, nor than EPS.
+    """
+    exact = torch.promote_types(rows.dtype, torch.float32)
+    with torch.autocast(rows.device.type, enabled=False):
+        told, rows = told.to(exact), rows.to(exact)
+        products = rows @ rearrange(rows, "b m f -> b f m")
+        squared = reduce((told @ products) * told, "b u m -> b u 1", "sum")
+        with torch.no_grad():
+            each = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)  # b m 1
+            least = torch.finfo(exact).eps * (told.abs() @ each).square()
+        return torch.maximum(squared, least.clamp_min(EPS**2)).sqrt()
 
 
 def sameness(weights: Float[Tensor, "b u n"]) -> Float[Tensor, " b"]:
