@@ -52,6 +52,11 @@ def pictures(tmp_path_factory) -> run.Run:
             },
             {"quality": ["batch"]},
         ),
+        (
+            "attention_clusters:tiny",
+            {"rgb": ["batch", "length", 50], "rgb_present": ["batch", "length"]},
+            {"logits": ["batch", 4]},
+        ),
     ],
 )
 def test_the_batch_of_every_task_is_free_and_named(name, inputs, outputs, tmp_path):
