@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from pellucid.tasks.video.clusters import AttentionCluster, sameness
+from pellucid.tasks.video.clusters import AttentionCluster
 from pellucid.tasks.video.model import VideoNetwork
 from pellucid.tasks.video.places import places
 from pellucid.tasks.video.settings import Cluster
@@ -100,12 +100,6 @@ def test_scale_and_shift_start_with_the_papers_deviation():
     model = made(Cluster(4096), width=2)
     for name in ("scale", "shift"):
         assert model.get_parameter(name).std().item() == pytest.approx(4096**-0.25, rel=0.05)
-
-
-def test_sameness_is_one_of_units_that_look_alike_and_zero_of_units_apart():
-    assert sameness(torch.full((1, 3, 4), 0.25)).item() == pytest.approx(1)
-    assert sameness(torch.eye(4)[None]).item() == pytest.approx(0)
-    assert sameness(torch.full((1, 1, 4), 0.25)).isnan()
 
 
 @pytest.mark.parametrize(

@@ -149,9 +149,9 @@ def tiny() -> Recipe:
 
 def table() -> Table:
     """Flash-digits by the number of attention units, with the shifting operation and without."""
-    sizes = {f"{n} unit{'s' if n > 1 else ''}": Cluster(n) for n in (1, 4, 16, 64)}
-    bare = {f"{n} units, no shift": Cluster(n, shift="none") for n in (16, 64)}
-    kinds = {"mean": Cluster(weighting="mean")} | sizes | bare | {"64 units, two layers": Cluster(64, "two_fc")}
+    sizes = {f"{n} unit{'s' if n > 1 else ''}": Cluster(n) for n in (64, 16, 4, 1)}
+    bare = {f"{n} units, no shift": Cluster(n, shift="none") for n in (64, 16)}
+    kinds = sizes | bare | {"64 units, two layers": Cluster(64, "two_fc"), "mean": Cluster(weighting="mean")}
     one = replace(flash_digits(), name="attention_clusters:flash_digits")
     cells = [
         Cell("Flash-digits", "six digits", name, replace(one, task=replace(one.task, cluster=cluster))) for name, cluster in kinds.items()

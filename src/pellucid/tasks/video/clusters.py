@@ -126,11 +126,3 @@ def lengths(told: Float[Tensor, "b u m"], rows: Float[Tensor, "b m f"]) -> Float
             each = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)  # b m 1
             least = torch.finfo(exact).eps * (told.abs() @ each).square()
         return torch.maximum(squared, least.clamp_min(EPS**2)).sqrt()
-
-
-def sameness(weights: Float[Tensor, "b u n"]) -> Float[Tensor, " b"]:
-    """Mean cosine of what every two units look at: 1 where all look at the same features, near 0 where none do; NaN of one unit."""
-    unit = F.normalize(weights.double(), dim=-1)
-    num = weights.shape[1]
-    total = einsum(unit, unit, "b u n, b v n -> b u v").sum((1, 2))
-    return ((total - num) / (num * (num - 1))).float() if num > 1 else total.new_full(total.shape, torch.nan).float()
