@@ -299,6 +299,7 @@ def train(
     torch.manual_seed(chosen.loop.seed)
     raw = {"train": read(chosen.train), "dev": read(chosen.dev) if chosen.dev else []}
     task = chosen.task.build(raw["train"])
+    task.model.to(fabric.device)  # `prepare` may ask it, as for local features of clips
     origin = {"train": chosen.train.source, "dev": chosen.dev.source if chosen.dev else ""}
     ready = {name: prepare(task, rows, origin[name]) if rows else [] for name, rows in raw.items()}
     tests = {name: prepare(task, read(d), d.source) for name, d in chosen.tests.items()}  # refused before training, not after

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -43,6 +43,11 @@ def check_site(run: Run, name: str) -> None:
     for some in (run.examples, run.examples[:1]):
         check_layout(run.task, collated(run.task, some), len(some), name)
     probe = attempt(lambda: ask(run.task, run.batch, name), name)
+    real = probe.present.any(1)
+    if name != "input" and real.any() and not real.all():  # an example may lack a modality; the others are held to the rest
+        kept = [example for example, there in zip(run.examples, real.tolist(), strict=True) if there]
+        run = replace(run, examples=kept, batch=collated(run.task, kept), scores=run.scores[real])
+        probe = attempt(lambda: ask(run.task, run.batch, name), name)
     assert bool(probe.present.any(1).all()), f"site {name!r}: an example has no real unit; is its mask true where real?"
     check_replacement(run, probe, name)
     check_names(probe, name)
