@@ -20,7 +20,7 @@ from pellucid.data.read import require
 from pellucid.data.subset import known_labels
 from pellucid.errors import BadData, BadUsage
 from pellucid.losses.bce import binary_cross_entropy, soft_cross_entropy
-from pellucid.metrics.classification import Accuracy, MacroF1, Ranked, TopK
+from pellucid.metrics.classification import Accuracy, MacroF1, Ranked, TopK, TopMean
 from pellucid.metrics.multilabel import MeanAveragePrecision, named_above
 from pellucid.metrics.tagging import GlobalAveragePrecision, HitAtOne, PrecisionAtRecall
 from pellucid.task import Batch, Example, Metric, Output, Site
@@ -116,11 +116,11 @@ class Video:
         return [Ranked([self.labels[i] for i in row]) for row in best]
 
     def metrics(self) -> dict[str, Metric]:
-        """Top-1 and top-5 accuracy, macro F1; or GAP@20, Hit@1, PERR and mean average precision."""
+        """Top-1 and top-5 accuracy, their mean (Kinetics' challenge), macro F1; or GAP@20, Hit@1, PERR and mean average precision."""
         if self.several:
             gap, hit, perr = GlobalAveragePrecision(self.labels, 20), HitAtOne(self.labels), PrecisionAtRecall(self.labels)
             return {"GAP20": gap, "hit1": hit, "PERR": perr, "mAP": MeanAveragePrecision(self.labels)}
-        return {"top1": Accuracy(), "top5": TopK(BEST), "macro_f1": MacroF1()}
+        return {"top1": Accuracy(), "top5": TopK(BEST), "top_mean": TopMean(), "macro_f1": MacroF1()}
 
     def answer(self, output: Output) -> Shaped[Tensor, " b"]:
         """The likeliest label's index."""
