@@ -10,6 +10,9 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+Classes = Sequence[Int[Tensor, " _"]] | Sequence[Float[Tensor, "_ _c"]]  # of objects: an index each, or a row of weights
 
 FORBIDDEN, BROKEN = 1e6, 1e7  # costs of a pair that may not be, and of one that is not a number
 
@@ -42,7 +45,7 @@ class Matches:
 def match(
     logits: Float[Tensor, "l b q c"],
     boxes_cxcywh: Float[Tensor, "l b q 4"],
-    classes: Sequence[Int[Tensor, " _"]],
+    classes: Classes,
     boxes: Sequence[Float[Tensor, "_ 4"]],
     costs: Costs = Costs(),
     allowed: Sequence[Bool[Tensor, "q _"]] | None = None,
@@ -52,7 +55,7 @@ def match(
     A cost that is not a number counts as very high, so that what is wrong shows in the loss and not here.
 
     Args:
-        classes: of each example's objects.
+        classes: of each example's objects; or for each object a row of weights, by which the probabilities of all classes are summed.
         boxes: the same, as `boxes_cxcywh`.
         allowed: of each example, pairs that may be matched; by default all.
     Source: Carion et al. 2020, equation 1. A cost is of one picture's queries and its own objects, and all leave the device together.
@@ -81,17 +84,15 @@ def match(
 def pair_costs(
     logits: Float[Tensor, "l b q c"],
     boxes_cxcywh: Float[Tensor, "l b q 4"],
-    classes: Sequence[Int[Tensor, " _"]],
+    classes: Classes,
     boxes: Sequence[Float[Tensor, "_ 4"]],
     costs: Costs,
 ) -> Float[Tensor, "t l q"]:
     """What each object of the batch would cost with each query of its own picture."""
     wide, sizes = torch.promote_types(logits.dtype, torch.float32), list(map(len, classes))
     example = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes)).to(logits.device)
-    index = torch.cat(list(classes))
-    # the paper takes probabilities, being of the boxes' size; a layer's fit a CPU's cache
-    probs = [layer.to(wide).softmax(-1)[example, :, index] for layer in logits]  # t q each
-    cost = torch.cat(probs, 1).mul_(-costs.label)
+    # the paper takes probabilities, being of the boxes' size
+    cost = _label_probs(logits.to(wide), classes, example).mul_(-costs.label)
     queries = _planes(rearrange(boxes_cxcywh.to(wide), "l b q d -> d b (l q)"))
     objects = _planes(rearrange(torch.cat(list(boxes)).to(wide), "t d -> d t 1"))
     if logits.device.type == "cpu":  # a picture's own numbers fit its cache, and need not be copied for each of its objects
@@ -101,6 +102,18 @@ def pair_costs(
     else:
         _add_boxes(cost, queries[:, example], objects, costs)
     return rearrange(cost, "t (l q) -> t l q", l=len(logits))
+
+
+def _label_probs(logits: Float[Tensor, "l b q c"], classes: Classes, example: Int[Tensor, " t"]) -> Float[Tensor, "t lq"]:
+    """What each query gives the class of each object, or its classes by their weights, layer after layer."""
+    if not classes[0].is_floating_point():
+        index = torch.cat(list(classes))
+        return torch.cat([layer.softmax(-1)[example, :, index] for layer in logits], 1)  # a layer's fit a CPU's cache
+    rows = pad_sequence(list(classes), batch_first=True).to(logits)  # b n c
+    place = torch.cat([torch.arange(len(of_one), device=logits.device) for of_one in classes])
+    with torch.autocast(logits.device.type, enabled=False):
+        probs = torch.matmul(rows, logits.softmax(-1).mT)  # l b n q: no picture's queries meet another's objects
+    return rearrange(probs[:, example, place], "l t q -> t (l q)")
 
 
 def _planes(boxes: Float[Tensor, "4 ..."]) -> Float[Tensor, "9 ..."]:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import torch
 from einops import rearrange
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from pellucid.losses.matching import Matches
+from pellucid.losses.matching import Classes, Matches
 from pellucid.nn.boxes import cxcywh_to_xyxy, paired_generalized_iou
 
 
@@ -28,9 +28,9 @@ class Weights:
 
 @dataclass(frozen=True)
 class Truth:
-    """The objects of a batch: for each example their class indices and their boxes, as `boxes_cxcywh`."""
+    """The objects of a batch: for each example their classes, as of `match`, and their boxes, as `boxes_cxcywh`."""
 
-    classes: Sequence[Int[Tensor, " _"]]
+    classes: Classes
     boxes: Sequence[Float[Tensor, "_ 4"]]
 
     @property
@@ -49,19 +49,29 @@ def set_losses(
 ) -> dict[str, Float[Tensor, " l"]]:
     """The weighted `ce`, `bbox` and `giou` of each layer.
 
-    Cross-entropy, in nats, is a mean over all queries by their class's weight. The boxes' distance (L1, in shares of the picture) and
-    1 - GIoU are summed over matched pairs and divided by the number of objects, those that found no query among them.
+    Cross-entropy, in nats, is a mean over all queries by their class's weight; for the boxes see `box_losses`.
 
     Source: Carion et al. 2020, equation 2.
+    """
+    ce = class_loss(logits, truth, matches, weights.no_object)
+    return {"ce": weights.label * ce} | box_losses(boxes_cxcywh, truth, matches, weights)
+
+
+def box_losses(
+    boxes_cxcywh: Float[Tensor, "l b q 4"], truth: Truth, matches: Matches, weights: Weights = Weights()
+) -> dict[str, Float[Tensor, " l"]]:
+    """The weighted `bbox` and `giou` of each layer.
+
+    The boxes' distance (L1, in shares of the picture) and 1 - GIoU are summed over matched pairs and divided by the number of objects,
+    those that found no query among them.
     """
     given = boxes_cxcywh[matches.layer, matches.example, matches.query]
     wanted = truth.matched(truth.boxes, matches).to(given)
     apart = 1 - paired_generalized_iou(cxcywh_to_xyxy(given), cxcywh_to_xyxy(wanted))
     distance = (wide(given) - wide(wanted)).abs().sum(-1)
     return {
-        "ce": weights.label * class_loss(logits, truth, matches, weights.no_object),
-        "bbox": weights.box * per_object(distance, matches, len(logits), truth.num),
-        "giou": weights.giou * per_object(apart, matches, len(logits), truth.num),
+        "bbox": weights.box * per_object(distance, matches, len(boxes_cxcywh), truth.num),
+        "giou": weights.giou * per_object(apart, matches, len(boxes_cxcywh), truth.num),
     }
 
 
