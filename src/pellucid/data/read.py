@@ -28,6 +28,8 @@ _KINDS = {
     "digit-grid": "train, test: up to eight of these digits in a picture, 80 labels; no download",
     "shapes": "train, test, away: generated discs, squares and triangles with their boxes; options ?num=N&sizes=mixed&masks=yes",
     "textures": "train, test: generated pictures without labels, patched together of textures; options ?num=N&sizes=mixed",
+    "grounding-world": "train, dev, test, combinations: generated coloured shapes and captions about them;"
+    " options ?num=N&size=128&seed=S&held=red-square,blue-circle&absent=0.1&captions=N&kinds=plain,relation&mentioned=no",
     "distorted": "photographs of a folder or another source, each beside its distorted copies; options ?num=5&seed=0&size=256&kinds=A,B"
     "&without_kinds=A,B&levels=1-5&every=yes",
     "flash": "train, test: Flash-MNIST, generated films of digits that flash up in noise; options ?digits=FOLDER of MNIST's files&classes=N"
@@ -116,6 +118,10 @@ def _rows(kind: str, place: str, options: dict[str, str]) -> Rows:
         from pellucid.data import scenes
 
         return scenes.read_shapes(place, options) if kind == "shapes" else scenes.read_textures(place, options)
+    if kind == "grounding-world":
+        from pellucid.data.grounding import world
+
+        return world.read(place, options)
     if kind == "distorted":
         from pellucid.data.distort import pairs
 
@@ -191,7 +197,11 @@ def expanded(source: str) -> str:
 def _place(source: str) -> str:
     """What messages call the source."""
     kind, place, _ = _parts(source)
-    return source if kind.startswith(("sentiment", "hf", "functional", "flash", "shapes", "textures", "scan", "cogs-like")) else place
+    return (
+        source
+        if kind.startswith(("sentiment", "hf", "functional", "flash", "shapes", "textures", "scan", "cogs-like", "grounding"))
+        else place
+    )
 
 
 def _joined(column: str, columns: list[str]) -> list[str]:
