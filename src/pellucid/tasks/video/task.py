@@ -120,7 +120,7 @@ class Video:
         if self.several:
             gap, hit, perr = GlobalAveragePrecision(self.labels, 20), HitAtOne(self.labels), PrecisionAtRecall(self.labels)
             return {"GAP20": gap, "hit1": hit, "PERR": perr, "mAP": MeanAveragePrecision(self.labels)}
-        return {"top1": Accuracy(), "top5": TopK(BEST), "top_mean": TopMean(), "macro_f1": MacroF1()}
+        return {"top1": Accuracy(), "top5": TopK(BEST), "top1_top5_mean": TopMean(), "macro_f1": MacroF1()}
 
     def answer(self, output: Output) -> Shaped[Tensor, " b"]:
         """The likeliest label's index."""
