@@ -1,6 +1,7 @@
 """The leak check finds what was planted, and nothing that is not there."""
 
 import json
+import pathlib
 import time
 
 import numpy as np
@@ -8,7 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pellucid import cli
 from pellucid.data.leaks import _key, _shingles, counts, leaks
+from pellucid.data.read import read
+from pellucid.recipe import Data
 
 WORDS = [
     f"{a}{b}{c}" for a in ("ka", "lo", "mi", "ru", "se") for b in ("ban", "den", "fis", "gor", "tul") for c in ("a", "esh", "on", "ip")
@@ -165,6 +169,42 @@ def test_labels_are_counted_only_where_every_row_has_one(label):
     pictures = [{"id": "p", "image": b"the same bytes", "label": "cat"}]
     assert "same_label" not in leaks(pictures, {"t": pictures})["sets"]["t"]
     assert counts({"exact": 2000, "near": 1}) == ("2,000", "1")
+
+
+def lay(root: pathlib.Path, clips: dict[str, bytes]) -> str:
+    for name, content in clips.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content)
+    return f"videos:{root}"
+
+
+def test_a_clip_leaks_where_its_bytes_and_its_part_are_those_of_a_training_clip(tmp_path):
+    lay(tmp_path, {"a.mp4": b"first film", "b.mp4": b"other film", "copy.mp4": b"first film"})
+    train = [{"id": name, "video": f"{tmp_path}/{name}.mp4", "label": name} for name in "ab"]
+    test = [{"id": "whole", "video": f"{tmp_path}/copy.mp4", "label": "a"}, {"id": "part", "video": f"{tmp_path}/copy.mp4", "start_s": 2.0}]
+    found = leaks(train, {"t": test, "parts": [{**test[1], "start_s": "2"}]})["sets"]
+    assert found["t"] == {"n": 2, "exact": 1, "near": 0, "examples": [{"test_id": "whole", "train_id": "a", "kind": "exact"}]}
+    assert found["parts"]["exact"] == 0
+    assert leaks([{**train[0], "start_s": 2}], {"t": test})["sets"]["t"]["examples"] == [
+        {"test_id": "part", "train_id": "a", "kind": "exact"}
+    ]
+
+
+def test_folders_of_frames_leak_and_clips_in_memory_by_what_they_are_made_of(tmp_path):
+    for name, pictures in {"one": "abcde", "same": "abcde", "fewer": "abcd", "other": "abxde"}.items():
+        lay(tmp_path / name, {f"img_{i:05d}.jpg": picture.encode() for i, picture in enumerate(pictures, 1)})
+    train, *test = ([{"id": name, "video": f"{tmp_path}/{name}"}] for name in ("one", "same", "fewer", "other"))
+    assert [leaks(train, {"t": rows})["sets"]["t"]["exact"] for rows in test] == [1, 0, 0]
+    one, two = (read(Data(f"flash:train?digits=digits&classes=1&length=2&per_class={count}")) for count in (2, 3))
+    assert leaks(one, {"t": two})["sets"]["t"]["exact"] == 4
+
+
+def test_two_sources_of_clips_are_compared_before_anyone_trains(tmp_path, capsys):
+    first = lay(tmp_path / "train", {"run/a.mp4": b"a film", "run/b.mp4": b"b film", "wave/c.mp4": b"c film"})
+    second = lay(tmp_path / "test", {"run/d.mp4": b"b film", "wave/e.mp4": b"e film"})
+    assert cli.main(["check-data", first, "--against", second]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith(f"in {second}"))
+    assert line.endswith("1 exact (byte for byte)") and "near" not in line
 
 
 def commands() -> list[str]:

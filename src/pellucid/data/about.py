@@ -29,9 +29,11 @@ def about(data: Data, against: Sequence[Data] = ()) -> dict[str, Any]:
         found["labels"] = some + (f" and {len(labels) - 10} more" if len(labels) > 10 else "")
     found |= _several(rows)
     others = {other.source: read(other) for other in against}
-    if others:
+    if others and rows:
         shared = leaks(rows, others)
-        found |= {f"in {name}": ", ".join(counts(row, " exact", " near")) for name, row in shared["sets"].items()}
+        told = {name: counts(row, " exact", " near") for name, row in shared["sets"].items()}
+        clips = "video" in rows[0]  # of which near ones are not searched for
+        found |= {f"in {name}": f"{exact} (byte for byte)" if clips else f"{exact}, {near}" for name, (exact, near) in told.items()}
     for name, other in others.items():
         strange = sorted(set(_labels(other)) - set(labels))
         if labels and strange:

@@ -1,4 +1,4 @@
-"""Pictures that are byte for byte the same, found by reading little."""
+"""Pictures and clips that are byte for byte the same, found by reading little."""
 
 import hashlib
 import os
@@ -13,6 +13,7 @@ _END = 4096  # bytes: two photographs of one size hardly share their last ones
 _CHUNK = 1 << 20
 
 Key = tuple[Hashable, ...]
+Rows = Sequence[Mapping[str, Any]]
 
 
 def keys(images: Sequence[Source]) -> list[Key]:
@@ -32,9 +33,47 @@ def _refined(found: list[Key], images: Sequence[Source], digest: Callable[[Sourc
     return [(*key, digest(image)) if times[key] > 1 else key for key, image in zip(found, images, strict=True)]
 
 
-def copies(train: Sequence[Mapping[str, Any]], tests: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, dict[int, int]]:
+def copies(train: Rows, tests: Mapping[str, Rows]) -> dict[str, dict[int, int]]:
     """Per test set, the rows whose picture a training row has too -> the first such row."""
-    every = keys([row["image"] for rows in (train, *tests.values()) for row in rows])
+    return _shared(keys([row["image"] for rows in (train, *tests.values()) for row in rows]), train, tests)
+
+
+def clip_copies(train: Rows, tests: Mapping[str, Rows]) -> dict[str, dict[int, int]]:
+    """Per test set, the rows whose clip a training row has too -> the first such row.
+
+    Raises:
+        BadData: a file cannot be read, or a part is none.
+    """
+    return _shared(clip_keys([row for rows in (train, *tests.values()) for row in rows]), train, tests)
+
+
+def clip_keys(rows: Rows) -> list[Key]:
+    """A key per clip, equal where the bytes and the part of them are; of frames in a folder by their number and three of them.
+
+    Raises:
+        BadData: a file cannot be read, or a part is none.
+    """
+    from pellucid.data.clips.clip import FrameFolder, VideoFile, clip_of
+
+    files: list[list[Source]] = []
+    parts: list[Key] = []
+    for clip in map(clip_of, rows):
+        if isinstance(clip, VideoFile):
+            files.append([clip.path])
+            parts.append((clip.start_s, clip.end_s))
+        elif isinstance(clip, FrameFolder):
+            names = clip.files()
+            files.append([names[at] for at in sorted({0, len(names) // 2, len(names) - 1})])
+            parts.append((len(names), clip.start_s, clip.end_s))
+        else:
+            files.append([])
+            parts.append((clip.key(),))
+    found = iter(keys([file for some in files for file in some]))
+    return [(*part, *(next(found) for _ in some)) for part, some in zip(parts, files, strict=True)]
+
+
+def _shared(every: Sequence[Key], train: Rows, tests: Mapping[str, Rows]) -> dict[str, dict[int, int]]:
+    """Per test set, rows whose key a training row has too -> the first such row; keys of `train`, then of each set."""
     known: dict[Key, int] = {}
     for row, key in enumerate(every[: len(train)]):
         known.setdefault(key, row)

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int32, Int64
 from scipy import sparse
 
-from pellucid.data.copies import copies
+from pellucid.data.copies import clip_copies, copies
 
 WIDTH = 5  # bytes of text in a shingle
 BANDS, ROWS = 24, 6  # a pair at Jaccard 0.8 escapes all bands once in 1,500, one at 0.85 once in 80,000
@@ -32,10 +32,13 @@ def leaks(
     letter, and `other_label` how many have it of none, which contradict the training set; of the near ones `near_same_label` says
     how many have the label of a training row near them. The examples then tell it too, those of the same label first.
 
-    Of pictures, exact means the same bytes; near ones are not searched for, and none are counted, nor labels compared.
+    Of pictures and clips, exact means the same bytes, of a clip the same part of them, of a folder of frames as many of them and the
+    same bytes of the first, the middle and the last; near ones are not searched for, and none are counted, nor labels compared.
     """
-    if train and "image" in train[0] and not any(field in train[0] for field in fields):
-        same = {name: {t: _Found(s, "exact") for t, s in pairs.items()} for name, pairs in copies(train, tests).items()}
+    kind = next((kind for kind in ("image", "video") if train and kind in train[0]), None)
+    if kind and not any(field in train[0] for field in fields):
+        found = copies(train, tests) if kind == "image" else clip_copies(train, tests)
+        same = {name: {t: _Found(s, "exact") for t, s in pairs.items()} for name, pairs in found.items()}
         return {"train": len(train), "sets": {name: _told(same[name], train, tests[name], False) for name in tests}}
     known = _Known(train, fields, threshold)
     sets = {name: _told(known.find(rows), train, rows, bool(known.labels and labels_of(rows))) for name, rows in tests.items()}

@@ -104,6 +104,15 @@ class FrameFolder:
         pictures = ((place, read([files[place] for _, files in parts])) for place in within(starts, run, len(times)))
         return gathered(pictures, starts, run, times)
 
+    def files(self) -> list[str]:
+        """Paths of its pictures in the order of their numbers: of all frames, or, of flow alone, of its fields along x.
+
+        Raises:
+            BadData: no such folder, no frames, or a gap in their numbers.
+        """
+        tracks = self._tracks()
+        return self._files(tracks, "" if "" in tracks or "x" not in tracks else "x")
+
     # ---- files ------------------------------------------------------------------------------------------------------------
 
     def _names(self) -> list[str]:
