@@ -4,6 +4,7 @@ Compared over IoU .5, .55 ... .95, 101 recall points, at most 100 detections of 
 found is NaN, where COCO's tool writes -1.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -20,13 +21,14 @@ from pellucid.task import Example, Metric
 MASK_NUMBERS = ("AP", "AP50", "AP75")
 
 
-def coco_metrics(masks: bool = False) -> dict[str, Metric]:
+def coco_metrics(masks: bool = False, read: Callable[..., Picture] = picture_of) -> dict[str, Metric]:
     """COCO's twelve numbers, AP first; they look at the same pairs and are computed together.
 
     Args:
         masks: also `mask_AP`, `mask_AP50` and `mask_AP75`; predictions then hold `masks`, objects a `segmentation`.
+        read: what of a pair is measured.
     """
-    memo = Memo(partial(picture_of, masks=masks))
+    memo = Memo(partial(read, masks=masks))
     boxes: dict[str, Metric] = {name: CocoNumber(name, "bbox", memo) for name in NUMBERS}
     return boxes | ({f"mask_{name}": CocoNumber(name, "segm", memo) for name in MASK_NUMBERS} if masks else {})
 
