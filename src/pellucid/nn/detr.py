@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from pellucid.nn.masks import MaskHead
 from pellucid.nn.position import POSITIONS
 from pellucid.nn.resnet import ResNet, reduced
+from pellucid.nn.timm_maps import TimmMaps
 from pellucid.nn.transformer import Decoder, Encoder, Memory, Mlp, spread_evenly
 
 
@@ -39,20 +40,38 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What the encoder made of a batch of pictures.
+class Looked:
+    """What the backbone made of a batch of pictures.
 
     Args:
         maps: of the backbone's four stages.
         projected: the last one, in the transformer's width.
         cells: of that map, which are real.
-        memory: for the decoder.
-        encoded: the memory as a map.
+        position: of each of them.
+        present: real pixels, where padding is kept out of convolutions.
     """
 
     maps: list[Float[Tensor, "b _ _ _"]]
     projected: Float[Tensor, "b d h w"]
     cells: Bool[Tensor, "b h w"]
+    position: Float[Tensor, "b n d"]
+    present: Bool[Tensor, "b y x"] | None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the encoder made of a batch of pictures.
+
+    Args:
+        maps, projected, cells, present: as of `Looked`.
+        memory: for the decoder.
+        encoded: what of it is of the pictures, as a map.
+    """
+
+    maps: list[Float[Tensor, "b _ _ _"]]
+    projected: Float[Tensor, "b d h w"]
+    cells: Bool[Tensor, "b h w"]
+    present: Bool[Tensor, "b y x"] | None
     memory: Memory
     encoded: Float[Tensor, "b d h w"]
 
@@ -68,7 +87,7 @@ class Detr(nn.Module):
         masks: a mask for each query, too, whose attention sums to 1 `per_head`, or `joint`; empty for boxes alone.
     """
 
-    def __init__(self, backbone: ResNet, shape: Shape, mask_padding: bool = True, masks: str = ""):
+    def __init__(self, backbone: ResNet | TimmMaps, shape: Shape, mask_padding: bool = True, masks: str = ""):
         super().__init__()
         size = (shape.width, shape.num_heads, shape.feedforward, shape.dropout, shape.pre_norm)
         self.mask_padding = mask_padding
@@ -84,16 +103,26 @@ class Detr(nn.Module):
         self.box_head = Mlp(shape.width, shape.width, shape.width, 4)
         self.mask_head = MaskHead(shape.width, shape.num_heads, backbone.channels[:3], masks == "joint") if masks else None
 
-    def see(self, image: Float[Tensor, "b 3 h w"], present: Bool[Tensor, "b h w"]) -> Seen:
-        """Backbone and encoder."""
-        maps = self.backbone(image, present if self.mask_padding else None)
+    def look(self, image: Float[Tensor, "b 3 h w"], present: Bool[Tensor, "b h w"]) -> Looked:
+        """Backbone alone."""
+        real = present if self.mask_padding else None
+        maps = self.backbone(image, real)
         projected = self.input_proj(maps[-1])
         cells = self.cells(present, projected)
-        position, keys = rows(self.position(cells, projected.dtype)), rearrange(cells, "b h w -> b (h w)")
-        tokens = self.encoder(rows(projected), position, keys)
+        return Looked(maps, projected, cells, rows(self.position(cells, projected.dtype)), real)
+
+    def see(self, image: Float[Tensor, "b 3 h w"], present: Bool[Tensor, "b h w"]) -> Seen:
+        """Backbone and encoder."""
+        looked = self.look(image, present)
+        keys = rearrange(looked.cells, "b h w -> b (h w)")
+        encoded = self.mapped(self.encoder(rows(looked.projected), looked.position, keys), looked)
+        memory = Memory(rows(encoded), looked.position, keys)
+        return Seen(looked.maps, looked.projected, looked.cells, looked.present, memory, encoded)
+
+    def mapped(self, tokens: Float[Tensor, "b n d"], looked: Looked) -> Float[Tensor, "b d h w"]:
+        """The encoder's tokens of the pictures as a map."""
         # a height told to einops would be fixed in an exported program
-        encoded = self.memory(rearrange(tokens, "b n d -> b d n").reshape(projected.shape))
-        return Seen(maps, projected, cells, Memory(rows(encoded), position, keys), encoded)
+        return self.memory(rearrange(tokens, "b n d -> b d n").reshape(looked.projected.shape))
 
     def cells(self, present: Bool[Tensor, "b y x"], last: Float[Tensor, "b e h w"]) -> Bool[Tensor, "b h w"]:
         """Which cells of the backbone's last map are real."""
@@ -109,7 +138,17 @@ class Detr(nn.Module):
 
         Those of earlier layers are `aux_logits` (b l q c) and `aux_boxes_cxcywh` (b l q 4).
         """
-        return split_layers({"logits": self.class_head(states), "boxes_cxcywh": self.box_head(states).sigmoid()})
+        return split_layers(self.heads(states))
+
+    def heads(self, states: Float[Tensor, "l b q d"]) -> dict[str, Float[Tensor, "l b q ..."]]:
+        """What is told of each query, by layer."""
+        return {"logits": self.class_head(states), "boxes_cxcywh": self.box_head(states).sigmoid()}
+
+    def draw(self, states: Float[Tensor, "l b q d"], seen: Seen) -> dict[str, Float[Tensor, "b q y x"]]:
+        """With a mask head `mask_logits` of the last states."""
+        if self.mask_head is None:
+            return {}
+        return {"mask_logits": self.mask_head(states[-1], seen.encoded, seen.projected, seen.cells, seen.maps[:3], seen.present)}
 
     def forward(self, image: Float[Tensor, "b 3 h w"], present: Bool[Tensor, "b h w"], all_layers: bool = True) -> dict[str, Tensor]:
         """What `tell` says of each picture's queries, and with a mask head `mask_logits` (b q y x).
@@ -120,11 +159,7 @@ class Detr(nn.Module):
         """
         seen = self.see(image, present)
         states = self.decoder(self.query_positions(image.shape[0]), seen.memory, all_layers=all_layers)
-        told = self.tell(states)
-        if self.mask_head is not None:
-            real = present if self.mask_padding else None
-            told["mask_logits"] = self.mask_head(states[-1], seen.encoded, seen.projected, seen.cells, seen.maps[:3], real)
-        return told
+        return self.tell(states) | self.draw(states, seen)
 
 
 def rows(picture: Float[Tensor, "b d h w"]) -> Float[Tensor, "b n d"]:

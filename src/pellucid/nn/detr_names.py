@@ -5,7 +5,7 @@ rule fits is refused by name, and what a table brings in it takes out again, bit
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -14,7 +14,8 @@ from pellucid import checkpoint
 from pellucid.checkpoint import Table, Tensors
 from pellucid.errors import BadData
 
-KINDS = {"official": "the official DETR's", "hf": "Hugging Face DETR's", "detectron2": "detectron2's DETR's"}
+_AUTHORS = "the official DETR's"
+KINDS = {"official": _AUTHORS, "hf": "Hugging Face DETR's", "detectron2": "detectron2's DETR's"}
 NO_CLASS = -1e4  # logit of a row that stands for no class; half precision holds it, and its probability is 0
 PRETRAINING = ("patch_to_query.", "feature_head.", "class_head.")  # of UP-DETR's pre-training: what detection does without, or learns anew
 _NETWORK = "net."  # a run's model keeps its network there
@@ -114,27 +115,32 @@ _MASKS: Table = (
 )
 
 
-def from_official(tensors: Mapping[str, Tensor]) -> Tensors:
+def from_official(tensors: Mapping[str, Tensor], more: Table = (), whose: str = _AUTHORS) -> Tensors:
     """Weights of the authors' DETR or UP-DETR, with masks or without, under our names; counts of batches are left out.
 
+    Args:
+        more: names of a program that was made of theirs, which go before.
+        whose: what messages call it.
     Raises:
         BadData: a key that neither has.
     """
-    return _renamed(tensors, official_table(_with_masks(tensors)), "official")
+    return checkpoint.rename(_counted_out(tensors), official_table(_with_masks(tensors), more), whose=whose)
 
 
-def to_official(tensors: Mapping[str, Tensor]) -> Tensors:
+def to_official(tensors: Mapping[str, Tensor], more: Table = (), whose: str = _AUTHORS) -> Tensors:
     """Our weights as the authors' programs have them.
 
+    Args:
+        more, whose: as of `from_official`.
     Raises:
         BadData: a key that they have no name for.
     """
-    return checkpoint.rename(tensors, official_table(_with_masks(tensors)), back=True, whose=KINDS["official"])
+    return checkpoint.rename(tensors, official_table(_with_masks(tensors), more), back=True, whose=whose)
 
 
-def official_table(masks: bool) -> Table:
+def official_table(masks: bool, more: Table = ()) -> Table:
     """The authors' names beside ours; a network with masks holds the one without as `detr`."""
-    body = (*_under("backbone.0.body.", _RESNET), *_TRANSFORMER, *_LEARNED, *_PRETRAINED)
+    body = (*more, *_under("backbone.0.body.", _RESNET), *_TRANSFORMER, *_LEARNED, *_PRETRAINED)
     return (*_under("detr.", body), *_MASKS) if masks else body
 
 
@@ -362,8 +368,9 @@ def _class_head(tensors: Mapping[str, Tensor]) -> list[tuple[str, Tensor]]:
 
 # ---- what the tables share --------------------------------------------------------------------------------------------
 
-_FROM = {"official": from_official, "hf": from_hf, "detectron2": from_detectron2}
-_TO = {"official": to_official, "hf": to_hf, "detectron2": to_detectron2}
+_Turn = Callable[[Mapping[str, Tensor]], Tensors]
+_FROM: dict[str, _Turn] = {"official": from_official, "hf": from_hf, "detectron2": from_detectron2}
+_TO: dict[str, _Turn] = {"official": to_official, "hf": to_hf, "detectron2": to_detectron2}
 
 
 def _under(prefix: str, table: Table) -> Table:
