@@ -12,14 +12,15 @@ Examples = Sequence[Mapping[str, Any]]
 
 
 def groups_of(rows: Sequence[dict[str, Any]], columns: Mapping[str, str]) -> list[str] | None:
-    """What each row is drawn by: its `group`, without one its `reference`; None where rows are no videos and no pictures with originals.
+    """What each row is drawn by: its `group`, without one its `reference`; None where rows are no videos, no captions
+    and no pictures with originals.
 
     Args:
         columns: as in `Data`; the rows still have the names of the file.
     """
     reference, group = columns.get("reference", "reference"), columns.get("group", "group")
     grouped = bool(rows) and all(row.get(group) is not None for row in rows)
-    if grouped and ({"video", "features"} & {*columns, *rows[0]} or paths.video_column(list(rows), columns)):
+    if grouped and ({"video", "features", "caption"} & {*columns, *rows[0]} or paths.video_column(list(rows), columns)):
         return [str(row[group]) for row in rows]
     image = columns.get("image") or ("image" if rows and "image" in rows[0] else paths.column_of(list(rows), columns))
     if image is None or any(row.get(reference) is None for row in rows):

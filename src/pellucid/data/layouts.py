@@ -1,5 +1,6 @@
 """The layouts that sets of pictures and videos come in, by the kind that a source names."""
 
+import functools
 import itertools
 import os
 import pathlib
@@ -10,6 +11,23 @@ from pellucid.data.clips import kinetics
 from pellucid.data.clips import sets as clips
 from pellucid.data.iqa import lists, pieapp, sets
 from pellucid.data.sources import Rows
+
+_ALL = "&missing=skip&boxes=clip"
+GROUNDINGS = {
+    "phrases": "table of image, phrase, box and perhaps caption, span, label; ?images=DIR&format=xywh&empty=keep&spans=caption&merge=yes"
+    "&image=COLUMN (and so on)" + _ALL,
+    "modulated": "MDETR's annotation, COCO's JSON of pictures with captions; ?images=DIR&coco=DIR&vg=DIR&masks=yes&spans=caption&merge=yes"
+    + _ALL,
+    "coco-captions": "COCO instances captioned by their categories; the options of coco, ?style=positions&merge=yes",
+    "refcoco": "RefCOCO, RefCOCO+, RefCOCOg; ?split=testA&by=unc&images=train2014&spans=head&masks=yes&merge=yes" + _ALL,
+    "flickr": "Flickr30k Entities; ?split=test&images=DIR&merged=yes&merge=yes" + _ALL,
+    "genome": "Visual Genome's regions; ?images=DIR&spans=head&merge=yes" + _ALL,
+    "phrasecut": "PhraseCut; ?split=test&images=DIR&masks=yes&merge=yes" + _ALL,
+    "lvis": "LVIS, FILE.json: a row a picture and class; ?images=DIR&subset=1&seed=42&negatives=no&masks=yes&merge=yes" + _ALL,
+    "gqa": "GQA's questions; ?split=val&type=all&graphs=FILE&images=DIR&merge=yes" + _ALL,
+    "clevr": "CLEVR's questions; ?split=train&subset=medium&images=DIR&unclear=refuse&merge=yes" + _ALL,
+    "clevr-ref": "CLEVR-Ref+; ?split=train&images=DIR&unclear=refuse&merge=yes" + _ALL,
+}
 
 KINDS = {
     "folder": "pictures, a folder a class, or a flat folder without labels; options ?split=train&classes=FILE&empty=drop&loose=drop",
@@ -41,6 +59,7 @@ KINDS = {
     "hmdb51": "HMDB51; options ?split=train (or test)&fold=1&videos=DIR&missing=skip",
     "kinetics": "Kinetics, a folder or its table FILE.csv, or a list of path and class number; options ?split=train&videos=DIR&missing=skip"
     "&parts=yes&classes=FILE",
+    **GROUNDINGS,
 }
 
 
@@ -54,6 +73,12 @@ def _youtube8m(place: str, options: Mapping[str, str]) -> Rows:
     from pellucid.data.clips import youtube8m
 
     return youtube8m.read(place, options)
+
+
+def _grounding(kind: str, place: str, options: Mapping[str, str]) -> Rows:
+    from pellucid.data.grounding import readers
+
+    return readers.READERS[kind](place, options)
 
 
 _READERS: dict[str, Callable[[str, Mapping[str, str]], Rows]] = {
@@ -80,6 +105,7 @@ _READERS: dict[str, Callable[[str, Mapping[str, str]], Rows]] = {
     "ucf101": clips.ucf101,
     "hmdb51": clips.hmdb51,
     "kinetics": kinetics.read,
+    **{kind: functools.partial(_grounding, kind) for kind in GROUNDINGS},
 }
 
 

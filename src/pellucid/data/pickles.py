@@ -1,4 +1,4 @@
-"""Tensors out of pickles, without trust: nothing but tensors can come out, and nothing of the file is ever run."""
+"""Tensors and plain values out of pickles, without trust: nothing else can come out, and nothing of the file is ever run."""
 
 import argparse
 import io
@@ -48,11 +48,24 @@ def nested(raw: bytes, label: str) -> "dict[str, Tensor]":
         UnsafeInput: the pickle names anything but a dict, a tensor and a tensor's bytes.
         BadData: it is damaged.
     """
+    return _state(_taken(_Nested(io.BytesIO(raw), label), "tensors"), label)
+
+
+def plain(raw: bytes, label: str) -> Any:
+    """Lists, dicts, text and numbers of a pickle, Python 2's too, whose texts are read as UTF-8.
+
+    Raises:
+        UnsafeInput: the pickle names anything that would have to be imported.
+        BadData: it is damaged.
+    """
+    return _taken(_Plain(io.BytesIO(raw), label), "plain values")
+
+
+def _taken(unpickler: "_Plain", what: str) -> Any:
     try:
-        found = _Nested(io.BytesIO(raw), label).load()
+        return unpickler.load()
     except (pickle.UnpicklingError, EOFError, ValueError, TypeError, IndexError, KeyError, AttributeError, RuntimeError) as error:
-        raise BadData(f"{label}: not a whole pickle of tensors ({_line(error)})") from None
-    return _state(found, label)
+        raise BadData(f"{unpickler.label}: not a whole pickle of {what} ({_line(error)})") from None
 
 
 class _Kind:
@@ -72,12 +85,24 @@ def _number(*_: Any) -> None:
 _NUMBERS = [(_Kind, "numpy.dtype"), (_number, "numpy.core.multiarray.scalar"), (_number, "numpy._core.multiarray.scalar")]
 
 
-class _Nested(pickle.Unpickler):
-    """Knows three names, each of which gets our own function; any other is refused before anything is made."""
+class _Plain(pickle.Unpickler):
+    """Knows no name at all: whatever a pickle asks for is refused before anything is made."""
 
     def __init__(self, file: io.BytesIO, label: str):
-        super().__init__(file)
+        super().__init__(file, encoding="utf-8", errors="replace")
         self.label = label
+
+    def find_class(self, module: str, name: str) -> Callable[..., Any]:
+        """Nothing."""
+        raise UnsafeInput(f"{self.label}: a pickle that asks for {module}.{name}, which could run code; refused")
+
+    def persistent_load(self, pid: Any) -> Any:
+        """Nothing lies outside."""
+        raise UnsafeInput(f"{self.label}: a pickle that refers to something outside; refused")
+
+
+class _Nested(_Plain):
+    """Knows three names, each of which gets our own function."""
 
     def find_class(self, module: str, name: str) -> Callable[..., Any]:
         """Ours for the three names."""
@@ -86,13 +111,7 @@ class _Nested(pickle.Unpickler):
             ("torch._utils", "_rebuild_tensor_v2"): _tensor,
             ("torch.storage", "_load_from_bytes"): _storage,
         }
-        if (module, name) not in known:
-            raise UnsafeInput(f"{self.label}: a pickle that asks for {module}.{name}, which could run code; refused")
-        return known[module, name]
-
-    def persistent_load(self, pid: Any) -> Any:
-        """Nothing lies outside."""
-        raise UnsafeInput(f"{self.label}: a pickle that refers to something outside; refused")
+        return known[module, name] if (module, name) in known else super().find_class(module, name)
 
 
 def _storage(raw: bytes) -> Any:

@@ -146,7 +146,7 @@ def _from_objects(objects: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 def _annotation(path: pathlib.Path) -> dict[str, Any]:
     """Width, height and objects of one picture."""
-    root = _xml(path)
+    root = xml_root(path)
     width, height = (int(x) for x in _numbers(root, "size", ("width", "height"), path))
     objects = [_object(o, width, height, path) for o in root.findall("object")]
     whole = [o for o in objects if o["area"] > 0]
@@ -181,7 +181,7 @@ def _numbers(found: ElementTree.Element, name: str, sides: Sequence[str], path: 
     return [float(text) for text in texts.values()]
 
 
-def _xml(path: pathlib.Path) -> ElementTree.Element:
+def xml_root(path: pathlib.Path) -> ElementTree.Element:
     """The root of an XML file that defines no entities, which could unpack without end or name other files."""
     try:
         raw = path.read_bytes()
