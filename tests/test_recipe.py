@@ -5,7 +5,7 @@ import pytest
 
 from pellucid import recipe
 from pellucid.errors import BadUsage
-from pellucid.recipe import Data, Recipe, override, parse_settings
+from pellucid.recipe import Data, Recipe, get, override, parse_settings
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,15 @@ BASE = Recipe(Settings(), Data("csv:a.csv"), tests={"home": Data("csv:b.csv")})
 def test_an_override_takes_the_type_of_its_field():
     new = override(BASE, parse_settings(["optim.lr=4e-3", "loop.epochs=2", "task.width=8", "optim.betas=0.8,0.9", "loop.patience=none"]))
     assert (new.optim.lr, new.loop.epochs, new.task.width, new.optim.betas, new.loop.patience) == (4e-3, 2, 8, (0.8, 0.9), None)
+
+
+def test_an_override_adds_what_needs_no_more_to_be_told():
+    videos = get("attention_clusters:videos")
+    new = override(videos, {"task.streams.audio.rate": "1", "task.clusters.audio.units": "4"})
+    assert list(new.task.streams) == ["rgb", "audio"] and new.task.streams["audio"].rate == 1
+    assert new.task.clusters["audio"].units == 4
+    with pytest.raises(BadUsage, match="no field 'tests.new.part'"):
+        override(videos, {"tests.new.part": "dev"})
 
 
 def test_an_override_reaches_into_named_test_sets():

@@ -1,5 +1,6 @@
 """What a run is made of: frozen values, overridden by name, written to YAML and read back. Imports nothing heavy."""
 
+import contextlib
 import dataclasses
 import importlib
 import importlib.util
@@ -220,7 +221,9 @@ def get(name: str, run: pathlib.Path | None = None) -> Recipe:
     if not function:
         known = [f"{place}:{f}" for f in functions(place)] or names()
         raise BadUsage(f"recipe {name!r} has no function part" + nearest(name, known))
-    module = file_module(place, run) if place.endswith(".py") else _package_module(place, name)
+    if not place.endswith(".py") and place not in places():
+        raise BadUsage(f"no recipe {name!r}" + nearest(name, names()))
+    module = file_module(place, run) if place.endswith(".py") else importlib.import_module(f"pellucid.recipes.{place}")
     build = getattr(module, function, None)
     if function.startswith("_") or not callable(build):
         known = [f"{place}:{k}" for k, v in vars(module).items() if isinstance(v, types.FunctionType) and v.__module__ == module.__name__]
@@ -229,12 +232,6 @@ def get(name: str, run: pathlib.Path | None = None) -> Recipe:
     if not isinstance(recipe, Recipe):
         raise BadUsage(f"{name!r} returns {type(recipe).__name__}, not a Recipe")
     return dataclasses.replace(recipe, name=name)
-
-
-def _package_module(place: str, name: str) -> types.ModuleType:
-    if place not in places():
-        raise BadUsage(f"no recipe {name!r}" + nearest(name, names()))
-    return importlib.import_module(f"pellucid.recipes.{place}")
 
 
 def file_module(place: str, run: pathlib.Path | None = None) -> types.ModuleType:
@@ -319,6 +316,9 @@ def _set(node: Any, path: list[str], value: Any, full: str) -> Any:
     elif typing.get_origin(kind) is Mapping or isinstance(old, Mapping):
         kind = (typing.get_args(kind) or (str, Any))[1]
         if len(rest) > 1 or dataclasses.is_dataclass(kind):
+            if len(rest) > 1 and rest[0] not in old:
+                with contextlib.suppress(TypeError):  # where nothing must be told, a new entry begins as it is without being told
+                    old = {**old, rest[0]: kind()}
             new = _set(old, rest, coerce(value, kind, full) if len(rest) == 1 else value, full)
         else:
             new = {**old, rest[0]: coerce(value, kind, full)}
