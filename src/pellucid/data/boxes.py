@@ -29,6 +29,7 @@ Pixels = UInt8[np.ndarray, "_ _ 3"]
 Size = tuple[int, int]  # width, height
 
 _LONGEST = 8  # times the short side: of a longer strip only the part that is kept is resized
+_TRIES = 100  # of cutting a picture without losing an object
 _LEAST = 32  # pixels of a side below which pictures cannot be corrupted
 
 
@@ -112,16 +113,33 @@ def test_boxes(example: Example, view: BoxView, exact: bool = False) -> Framed: 
     return replace(framed, picture=spoiled(framed.picture, corruption, where(example))) if corruption else framed
 
 
-def train_boxes(example: Example, view: BoxTrainView, seed: int, exact: bool = False) -> Framed:
+def train_boxes(example: Example, view: BoxTrainView, seed: int, exact: bool = False, lose: bool = True) -> Framed:
     """A random view of the picture and of the objects that are left in it, perhaps none; crowds are left out.
 
     Args:
         exact: as in `test_boxes`.
+        lose: an object may be cut away; without, views are drawn until none is, and after a hundred the picture is not cut.
     Raises:
         BadData, UnsafeInput: as `test_boxes`.
     """
     picture = look(example["image"], where(example))
-    return _framed(example, picture, draw_steps(picture.size, view, random.Random(seed)), exact)
+    draw = random.Random(seed)
+    steps = draw_steps(picture.size, view, draw)
+    if not lose:
+        steps = _losing_none(objects_of(example, picture.size), view, steps, draw)
+    return _framed(example, picture, steps, exact)
+
+
+def _losing_none(objects: Objects, view: BoxTrainView, steps: list[Step], draw: random.Random) -> list[Step]:
+    """The steps, or the first drawn after them by which every object stays in the picture."""
+    for _ in range(_TRIES):
+        left = objects
+        for step in steps:
+            left = moved(left, step)
+        if left.kept == objects.kept:
+            return steps
+        steps = draw_steps(objects.size, view, draw)
+    return draw_steps(objects.size, replace(view, crop_prob=0.0), draw)
 
 
 def _framed(example: Example, picture: Picture, steps: Sequence[Step], exact: bool) -> Framed:

@@ -6,7 +6,7 @@ import pathlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -26,6 +26,7 @@ class Encoded:
         spans: first and last character of every word, in the text that `second` says it belongs to.
         second: per word whether it is of the second text.
         truncated: some of the text was cut off.
+        offsets: first and last character of every token, as `spans` has them; special tokens have none, 0 and 0.
     """
 
     tokens: np.ndarray
@@ -34,6 +35,7 @@ class Encoded:
     spans: np.ndarray
     second: np.ndarray
     truncated: bool
+    offsets: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.int32))
 
     def words(self, text: str, pair: str | None) -> list[str]:
         """The words as written."""
@@ -83,6 +85,7 @@ class Pieces:
             np.asarray(spans, np.int32).reshape(-1, 2),
             np.asarray([s == 1 for s, _ in index], bool),
             bool(encoding.overflowing),  # type: ignore[attr-defined]
+            np.asarray(encoding.offsets, np.int32).reshape(-1, 2),  # type: ignore[attr-defined]
         )
 
     def save(self, folder: pathlib.Path) -> None:
@@ -125,6 +128,7 @@ class Words:
             np.asarray([m.span() for m, _ in kept], np.int32).reshape(-1, 2),
             np.asarray([b == 1 for _, b in kept], bool),
             any(len(side) > max_length for side in sides),
+            np.asarray([m.span() for m, _ in kept] + [(0, 0)] * (not kept), np.int32),
         )
 
     def save(self, folder: pathlib.Path) -> None:
