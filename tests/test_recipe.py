@@ -29,7 +29,7 @@ def test_an_override_adds_what_needs_no_more_to_be_told():
     new = override(videos, {"task.streams.audio.rate": "1", "task.clusters.audio.units": "4"})
     assert list(new.task.streams) == ["rgb", "audio"] and new.task.streams["audio"].rate == 1
     assert new.task.clusters["audio"].units == 4
-    with pytest.raises(BadUsage, match="no field 'tests.new.part'"):
+    with pytest.raises(BadUsage, match="no field"):
         override(videos, {"tests.new.part": "dev"})
 
 

@@ -21,7 +21,7 @@ COUNTS = Literal["CP", "CR", "CF1", "CF1_mean", "OP", "OR", "OF1"]
 
 
 def named_above(probs: Float[np.ndarray, "b c"], labels: Sequence[str], threshold: float) -> list[dict[str, Any]]:
-    """Predictions as this file reads them: the probability of every label, and the names of those at the threshold or above, likeliest first."""
+    """Predictions as this file reads them: every label's probability, and the names of those at the threshold or above, likeliest first."""
     order = np.argsort(-probs, axis=1, kind="stable")
     rows = zip(probs.tolist(), order.tolist(), strict=True)
     return [{"labels": [labels[i] for i in best if p[i] >= threshold], "scores": p} for p, best in rows]
