@@ -11,6 +11,7 @@ import pytest
 from pellucid.data import corrupt
 from pellucid.data.corrupt import SEVERITIES, TEXT, corrupt_text
 from pellucid.data.corrupt.text import KEYS, swap
+from pellucid.data.corrupt.traced import text_of
 from pellucid.errors import BadUsage
 
 TEXTS = [f"the quick brown fox number {i} jumps over a very lazy dog and sleeps until the morning comes again" for i in range(40)]
@@ -63,7 +64,7 @@ def test_swaps_keep_every_character_and_the_space_between_words(severity):
 
 
 def test_what_has_been_swapped_once_moves_no_further():
-    assert swap("one  twofold", 1.0, random.Random(0)) == "wtfolod  noe"
+    assert text_of(swap("one  twofold", 1.0, random.Random(0))) == "wtfolod  noe"
 
 
 @pytest.mark.parametrize("severity", SEVERITIES)

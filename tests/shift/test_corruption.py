@@ -71,7 +71,7 @@ def test_what_an_example_has_says_which_corruptions_there_are():
     assert kinds_of(PICTURED) == list(PICTURES)
     assert kinds_of([{"id": 1, "image": "x", "text": "y"}]) == [*TEXT, *PICTURES]
     assert kinds_of([{"id": 1, "image": "x", "text": "y"}, *PICTURED]) == list(PICTURES)
-    with pytest.raises(BadUsage, match="'t:1' has no text, text_pair, image, video or features"):
+    with pytest.raises(BadUsage, match="'t:1' has no text, text_pair, caption, image, video or features"):
         kinds_of([{"id": "t:1", "x": 1.0}])
 
 

@@ -197,11 +197,8 @@ def expanded(source: str) -> str:
 def _place(source: str) -> str:
     """What messages call the source."""
     kind, place, _ = _parts(source)
-    return (
-        source
-        if kind.startswith(("sentiment", "hf", "functional", "flash", "shapes", "textures", "scan", "cogs-like", "grounding"))
-        else place
-    )
+    generated = ("functional", "flash", "shapes", "textures", "scan", "cogs-like", "grounding-world")
+    return source if kind.startswith(("sentiment", "hf", *generated)) else place
 
 
 def _joined(column: str, columns: list[str]) -> list[str]:

@@ -6,6 +6,7 @@
 from collections.abc import Mapping
 
 from pellucid.coerce import nearest
+from pellucid.data.corrupt.captions import CAPTIONS, CaptionCorruption, corrupt_caption
 from pellucid.data.corrupt.levels import PICTURES, PictureCorruption
 from pellucid.data.corrupt.moving import FEATURES, FRAMES, VIDEO, MovingCorruption
 from pellucid.data.corrupt.names import SEVERITIES, chosen
@@ -13,6 +14,7 @@ from pellucid.data.corrupt.text import TEXT, Corruption, corrupt_text
 from pellucid.errors import BadUsage
 
 __all__ = [
+    "CAPTIONS",
     "FEATURES",
     "FRAMES",
     "MODALITIES",
@@ -20,15 +22,17 @@ __all__ = [
     "SEVERITIES",
     "TEXT",
     "VIDEO",
+    "CaptionCorruption",
     "Corruption",
     "MovingCorruption",
     "PictureCorruption",
+    "corrupt_caption",
     "corrupt_text",
     "find",
 ]
 
-AnyCorruption = Corruption | PictureCorruption | MovingCorruption
-MODALITIES: Mapping[str, Mapping[str, AnyCorruption]] = {"text": TEXT, "image": PICTURES, "video": VIDEO}
+AnyCorruption = Corruption | CaptionCorruption | PictureCorruption | MovingCorruption
+MODALITIES: Mapping[str, Mapping[str, AnyCorruption]] = {"text": TEXT, "caption": CAPTIONS, "image": PICTURES, "video": VIDEO}
 
 
 def find(modality: str, kind: str, severity: int = 1) -> AnyCorruption:

@@ -1,13 +1,18 @@
 """Corrupted copies of a text. A copy depends only on seed, id, kind and severity."""
 
 import hashlib
+import itertools
 import random
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
+from pellucid.data.corrupt import traced
 from pellucid.data.corrupt.names import chosen
+from pellucid.data.corrupt.traced import NEW, Pieces
+
+Part = TypeVar("Part")
 
 # neighbours of each key on a US keyboard
 KEYS = {
@@ -22,11 +27,11 @@ class Corruption:
     """One way to spoil a text.
 
     Args:
-        apply: spoiled copy of a value, at a rate, with a source of randomness.
+        apply: the letters of the spoiled copy and whence each comes, at a rate, with a source of randomness.
         rates: one per severity; what share of what, `apply` says.
     """
 
-    apply: Callable[[Any, float, random.Random], Any]
+    apply: Callable[[str, float, random.Random], Pieces]
     rates: tuple[float, float, float, float, float]
 
     @property
@@ -35,26 +40,29 @@ class Corruption:
         return (self.apply.__doc__ or "").split("\n")[0] + f" Rates {self.rates}"
 
 
-def typos(text: str, rate: float, rng: random.Random) -> str:
+def typos(text: str, rate: float, rng: random.Random) -> Pieces:
     """Mistypes a share `rate` of the letters: a neighbouring key instead, the letter left out, or typed twice, equally often."""
-    return "".join(_mistyped(c, rng) if c.isalpha() and rng.random() < rate else c for c in text)
+    return [(_mistyped(c, rng) if c.isalpha() and rng.random() < rate else c, i) for i, c in enumerate(text)]
 
 
-def case(text: str, rate: float, rng: random.Random) -> str:
+def case(text: str, rate: float, rng: random.Random) -> Pieces:
     """Turns a share `rate` of the letters into the other case."""
-    return "".join(c.swapcase() if c.isalpha() and rng.random() < rate else c for c in text)
+    return [(c.swapcase() if c.isalpha() and rng.random() < rate else c, i) for i, c in enumerate(text)]
 
 
-def drop(text: str, rate: float, rng: random.Random) -> str:
+def drop(text: str, rate: float, rng: random.Random) -> Pieces:
     """Leaves out a share `rate` of the words."""
-    return " ".join(word for word in text.split() if rng.random() >= rate)
+    kept = [traced.part(text, *word.span()) for word in re.finditer(r"\S+", text) if rng.random() >= rate]
+    return [piece for word in kept for piece in [(" ", NEW), *word]][1:]
 
 
-def swap(text: str, rate: float, rng: random.Random) -> str:
+def swap(text: str, rate: float, rng: random.Random) -> Pieces:
     """Exchanges a share `rate` of neighbours, first words, then letters inside words; what has moved moves no further."""
-    parts = re.split(r"(\s+)", text)  # words at even places, the space between them at odd ones
+    borders = [0, *(border for space in re.finditer(r"\s+", text) for border in space.span()), len(text)]
+    parts = [traced.part(text, *span) for span in itertools.pairwise(borders)]  # words at even places, the space between them at odd ones
     parts[::2] = _exchanged(parts[::2], rate, rng)
-    return "".join("".join(_exchanged(list(part), rate, rng)) if part.strip() else part for part in parts)
+    spoiled = [part if traced.text_of(part).isspace() else _exchanged(part, rate, rng) for part in parts]
+    return [piece for part in spoiled for piece in part]
 
 
 TEXT: Mapping[str, Corruption] = {
@@ -72,11 +80,11 @@ def corrupt_text(text: str, kind: str, severity: int, seed: int, example_id: str
         BadUsage: no such kind or severity.
     """
     corruption = chosen(TEXT, "text", kind, severity)
-    spoiled = corruption.apply(text, corruption.rates[severity - 1], _random(seed, example_id, kind, severity))
+    spoiled = traced.text_of(corruption.apply(text, corruption.rates[severity - 1], stream_of(seed, example_id, kind, severity)))
     return spoiled if spoiled.strip() else text
 
 
-def _random(seed: int, example_id: str, kind: str, severity: int) -> random.Random:
+def stream_of(seed: int, example_id: str, kind: str, severity: int) -> random.Random:
     """A stream of its own for every copy: no order of calls, no process and no hash seed changes it."""
     named = "\0".join([str(seed), example_id, kind, str(severity)])
     return random.Random(int.from_bytes(hashlib.blake2b(named.encode(), digest_size=16).digest()))
@@ -92,7 +100,7 @@ def _mistyped(letter: str, rng: random.Random) -> str:
     return key.upper() if letter.isupper() else key
 
 
-def _exchanged(parts: list[str], rate: float, rng: random.Random) -> list[str]:
+def _exchanged(parts: list[Part], rate: float, rng: random.Random) -> list[Part]:
     found, i = list(parts), 0
     while i + 1 < len(found):
         if rng.random() < rate:

@@ -16,7 +16,6 @@ from jaxtyping import UInt8
 
 from pellucid.coerce import nearest
 from pellucid.data import paint, sources
-from pellucid.data.grounding import world_captions
 from pellucid.data.grounding.world_captions import (
     COLOURS,
     EXPRESSIONS,
@@ -29,6 +28,9 @@ from pellucid.data.grounding.world_captions import (
     Scene,
     Thing,
     Words,
+    absent,
+    as_text,
+    pick,
 )
 from pellucid.data.paint import Points
 from pellucid.data.sources import Rows
@@ -106,7 +108,7 @@ def _rows(place: str, number: int, asked: _Asked) -> Iterator[dict[str, Any]]:
 
 def _grounded(caption: Caption, kind: str, scene: Scene, boxes: Sequence[list[float]], mentioned: bool) -> dict[str, Any]:
     """A row's caption, objects and phrases."""
-    text, phrases = world_captions.told(caption)
+    text, phrases = as_text(caption)
     spans: dict[tuple[int, ...], list[list[int]]] = {}
     asked: dict[tuple[int, ...], bool] = {}
     for begin, end, phrase in phrases:
@@ -202,12 +204,12 @@ def _scene(draw: random.Random, new: bool, asked: _Asked) -> tuple[Scene, list[t
             break
     else:
         raise BadUsage(f"grounding-world: no scene of {_TRIES} has a caption of the kind {kind!r} with these combinations held back")
-    told = [(kind, world_captions.pick(draw, first))]
+    told = [(kind, pick(draw, first))]
     for kind in _sampled(draw, asked.kinds, len(asked.kinds)) * asked.captions if asked.captions > 1 else ():
         kind = "absent" if draw.random() < asked.absent else kind
         others = [caption for caption in _captions(scene, kind, new, asked) if (kind, caption) not in told]
         if others and len(told) < asked.captions:
-            told.append((kind, world_captions.pick(draw, others)))
+            told.append((kind, pick(draw, others)))
     return scene, told
 
 
@@ -218,7 +220,7 @@ def _kind(draw: random.Random, asked: _Asked) -> str:
 
 def _captions(scene: Scene, kind: str, new: bool, asked: _Asked) -> list[Caption]:
     """Captions of a kind that this part may have."""
-    make: Callable[[Scene], Iterator[Caption]] = world_captions.absent if kind == "absent" else KINDS[kind]
+    make: Callable[[Scene], Iterator[Caption]] = absent if kind == "absent" else KINDS[kind]
     if not new:
         return [caption for caption in make(scene) if kind != "absent" or not any(_is_held(part, asked) for part in caption)]
     return [caption for caption in make(scene) if any(_is_held(part, asked) for part in caption)]

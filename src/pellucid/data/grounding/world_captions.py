@@ -245,12 +245,12 @@ def absent(scene: Scene) -> Captions:
 
 
 KINDS: Mapping[str, Callable[[Scene], Captions]] = {
-    told.__name__: told for told in (plain, size, pattern, relation, between, counted, ordinal, superlative, several, pronoun)
+    make.__name__: make for make in (plain, size, pattern, relation, between, counted, ordinal, superlative, several, pronoun)
 }
 EXPRESSIONS = ("plain", "size", "pattern", "relation", "between", "ordinal", "superlative")  # the whole caption asks for one box
 
 
-def told(caption: Caption) -> tuple[str, list[tuple[int, int, Phrase]]]:
+def as_text(caption: Caption) -> tuple[str, list[tuple[int, int, Phrase]]]:
     """The caption as text, and each phrase with its first character and the one after its last."""
     text, found = "", list[tuple[int, int, Phrase]]()
     for part in caption:
