@@ -119,7 +119,7 @@ def _area(box: Sequence[float]) -> float:
 
 
 def caption_batch(examples: Sequence[Example]) -> Batch:
-    """`tokens`, `tokens_present`, `word_of_token` (b t), and lists: `token_spans` (t 2) and `words`."""
+    """`tokens`, `tokens_present`, `word_of_token` (b t), and lists: `token_spans` (t 2), `caption` and `words`."""
     told: list[Encoded] = [e["tokens"] for e in examples]
     longest = max(len(one.tokens) for one in told)
     counts = torch.tensor([len(one.tokens) for one in told])
@@ -128,6 +128,7 @@ def caption_batch(examples: Sequence[Example]) -> Batch:
         "tokens_present": torch.arange(longest) < counts[:, None],
         "word_of_token": torch.stack([_filled(one.word_of_token, longest, -1) for one in told]),
         "token_spans": [torch.from_numpy(one.offsets.astype(np.int64)) for one in told],
+        "caption": [e["caption"] for e in examples],
         "words": [one.words(e["caption"], None) for one, e in zip(told, examples, strict=True)],
     }
 

@@ -42,6 +42,7 @@ class GroundingSettings:
         threshold: probability (1 - that of no object) from which a box is shown and can be asked about.
         word_threshold: probability from which a word is told as one that a box answers.
         hit: overlap by which a referred box is found: `iou`, or `giou` as the authors' program has it; both are told.
+        measure: whose numbers come first, and choose a checkpoint: of referred boxes, of phrases, or of all boxes.
         patch: side of the square patches of pixels by which a picture is explained.
         check: what is looked at of every picture before training: nothing, its header, or all of it.
         broken: pictures that cannot be read stop the run, or are left out and counted.
@@ -85,6 +86,8 @@ class GroundingSettings:
     no_object_weight: float = 0.1
     threshold: float = 0.7
     word_threshold: float = 0.1
+    hit: Literal["iou", "giou"] = "iou"
+    measure: Literal["expressions", "phrases", "boxes"] = "boxes"
     patch: int = 32
     check: Literal["none", "header", "full"] = "header"
     broken: Literal["refuse", "skip"] = "refuse"

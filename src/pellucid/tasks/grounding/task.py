@@ -1,0 +1,260 @@
+"""Text-conditioned detection: the objects that a caption names, each as a box with the words that it answers."""
+
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from einops import rearrange
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from pellucid.data.boxes import Framed, test_boxes, train_boxes
+from pellucid.data.grounding.spans import spans_of, text_of
+from pellucid.data.padded import bucket_length, padded, patch_mask
+from pellucid.data.pictures import readable, where
+from pellucid.data.read import require
+from pellucid.data.views import IMAGENET_MEAN, IMAGENET_STD
+from pellucid.errors import BadData, BadUsage
+from pellucid.losses.grounding import Codes, alignment_loss, final_loss, soft_token_loss, word_amount, word_targets
+from pellucid.losses.matching import Costs, match
+from pellucid.losses.set_prediction import Truth, Weights, box_losses, named
+from pellucid.metrics.grounding import box_metrics, phrase_metrics, referring_metrics
+from pellucid.nn.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
+from pellucid.nn.detectors import shape_of, sites_of
+from pellucid.nn.detr import layers_of
+from pellucid.nn.mdetr import Extras, Mdetr
+from pellucid.nn.resnet_weights import pretrained_resnet
+from pellucid.nn.timm_maps import timm_maps
+from pellucid.task import Batch, Example, Metric, Output, Site
+from pellucid.tasks.grounding.captions import Reader, caption_batch, own_tokens, reader, restored, tokenised
+from pellucid.tasks.grounding.model import GroundingModel
+from pellucid.tasks.grounding.names import ours
+from pellucid.tasks.grounding.settings import GroundingSettings
+
+ANY = -1  # in an answer: the query that says it most
+TIMM = "timm:"
+
+
+class Grounding:
+    """A picture and a caption to boxes, each with words of the caption.
+
+    Examples hold `image`, `caption` and `objects` (`box_xyxy` in pixels, `spans` of the caption's characters that name it, perhaps
+    `final`); perhaps `phrases`, `expression` and `corruption`. An answer is a query and words, written `the red cup@17`, or `the red cup`,
+    of whichever query says so most.
+    """
+
+    score_unit = "log-probability"
+    takes = "image"
+
+    def __init__(self, model: GroundingModel, read: Reader, settings: GroundingSettings):
+        self.model, self.reader, self.settings = model, read, settings
+        self.sites = {**sites_of(settings.patch), "words": _words_site()}
+
+    # ---- data --------------------------------------------------------------------------------------------------------
+
+    def prepare(self, examples: Sequence[Example], source: str) -> list[Example]:
+        """Examples whose pictures can be read, with their captions as tokens; captions that name nothing stay.
+
+        Raises:
+            BadData: a column is missing, a picture broken, a caption empty or too long, a span outside of it; with the row.
+        """
+        require(examples, ("image", "caption"), source)
+        kept = readable(examples, source, self.settings.check, self.settings.broken)
+        return [{**e, "length": bucket_length(e)} for e in tokenised(kept, self.reader.tokenizer, self.settings)]
+
+    def collate(self, examples: Sequence[Example]) -> Batch:
+        """`picture`, its masks, `size_hw`, tokens, and where examples have objects `boxes_cxcywh`, `positive`, `own_tokens`, lists."""
+        return self._batch(examples, [test_boxes(e, self.settings.view) for e in examples])
+
+    def train_batch(self, examples: Sequence[Example], seeds: Sequence[int]) -> Batch:
+        """As `collate`, of random views that lose no object."""
+        view = self.settings.train_view
+        return self._batch(examples, [train_boxes(e, view, seed, lose=False) for e, seed in zip(examples, seeds, strict=True)])
+
+    def _batch(self, examples: Sequence[Example], framed: Sequence[Framed]) -> Batch:
+        picture, present = padded([f.picture for f in framed])
+        batch: Batch = {
+            "picture": picture,
+            "pixel_present": present,
+            "patch_present": patch_mask(present, self.settings.patch),
+            "cell_present": patch_mask(present, self.model.net.backbone.stride),
+            "size_hw": torch.tensor([f.size_hw for f in framed]),
+            **caption_batch(examples),
+        }
+        if not all("objects" in e for e in examples):
+            return batch
+        shown = [torch.tensor(f.picture.shape[:0:-1]).repeat(2) for f in framed]  # width, height, width, height
+        rows = [[e["objects"][i] for i in f.kept] for e, f in zip(examples, framed, strict=True)]
+        length = batch["tokens"].shape[1]
+        batch["boxes_cxcywh"] = [xyxy_to_cxcywh(f.boxes_xyxy / size) for f, size in zip(framed, shown, strict=True)]
+        batch["own_tokens"] = [
+            own_tokens([o["spans"] for o in some], e["tokens"].offsets.tolist(), length) for some, e in zip(rows, examples, strict=True)
+        ]
+        batch["positive"] = [self._slots(own) for own in batch["own_tokens"]]
+        if self.settings.final:
+            batch["final"] = [torch.tensor([bool(o.get("final", True)) for o in some]) for some in rows]
+        return batch
+
+    def _slots(self, own: Shaped[Tensor, "n t"]) -> Float[Tensor, "n c"]:
+        """The map of an object's words over all slots, the last of which says that there is no object."""
+        slots = torch.zeros(len(own), self.settings.num_tokens + 1)
+        slots[:, : own.shape[1]] = own.float()
+        return slots
+
+    # ---- the promises ------------------------------------------------------------------------------------------------
+
+    def loss(self, output: Output, batch: Batch) -> dict[str, Float[Tensor, ""]]:
+        """Soft tokens in nats, the boxes' distance, 1 - GIoU, alignment and finality of each decoder layer, the last under plain names."""
+        told = self.settings
+        logits, boxes = layers_of(output, "logits"), layers_of(output, "boxes_cxcywh")
+        words = word_targets(batch["positive"], told.target)
+        truth = Truth(words, batch["boxes_cxcywh"])
+        matches = match(logits, boxes, words, truth.boxes, Costs(told.label_cost, told.box_cost, told.giou_cost))
+        weights = Weights(told.soft_tokens, told.box_weight, told.giou_weight, told.no_object_weight)
+        parts = box_losses(boxes, truth, matches, weights)
+        if told.soft_tokens:
+            amount = word_amount([len(rows) for rows in words])
+            parts["ce"] = told.soft_tokens * soft_token_loss(logits, truth, matches, told.no_object_weight, amount)
+        if told.align:
+            counted = None if told.align_padding else batch["tokens_present"]
+            codes = Codes(layers_of(output, "query_code"), output["token_code"], counted)
+            parts["align"] = told.align * alignment_loss(codes, batch["own_tokens"], truth, matches, told.temperature)
+        if told.final:
+            parts["final"] = told.final * final_loss(layers_of(output, "final"), batch["final"], truth, matches)
+        return named(parts)
+
+    def amounts(self, batch: Batch) -> dict[str, float]:
+        """Over how much each part of the loss is a mean: objects, and for words pictures without any, too."""
+        sizes = [len(boxes) for boxes in batch["boxes_cxcywh"]]
+        each = dict.fromkeys(("bbox", "giou", "align", "final"), float(sum(sizes))) | {"ce": word_amount(sizes)}
+        return each | {f"{name}_{i}": value for name, value in each.items() for i in range(self.settings.decoder_layers - 1)}
+
+    def predict(self, output: Output, batch: Batch) -> list[Any]:
+        """All queries, the surest first: `boxes_xyxy` in pixels, `scores`, `queries`, and as `labels` and `spans` the words each answers.
+
+        `token_probs` (q t) is how likely each query answers each token, `token_spans` the tokens' characters; `answers` are those from the
+        threshold on, as `the red cup@17`.
+        """
+        probs = output["logits"].float().softmax(-1)
+        scores = 1 - probs[..., -1]
+        height, width = batch["size_hw"].unbind(1)
+        boxes = cxcywh_to_xyxy(output["boxes_cxcywh"].float()) * rearrange(torch.stack([width, height, width, height]), "d b -> b 1 d")
+        order = scores.argsort(stable=True, dim=-1, descending=True)
+        found = []
+        for i, rows in enumerate(order):
+            spans = batch["token_spans"][i].tolist()
+            told = {"boxes_xyxy": boxes[i][rows].tolist(), "scores": scores[i][rows].tolist(), "queries": rows.tolist()}
+            if "final" in output:
+                told["final_scores"] = (scores[i] * output["final"][i].float().sigmoid())[rows].tolist()
+            found.append(told | self._worded(probs[i][rows][:, : len(spans)].cpu(), spans, batch["caption"][i], told))
+        return found
+
+    def _worded(self, probs: Float[Tensor, "q t"], spans: list[list[int]], caption: str, told: dict[str, Any]) -> dict[str, Any]:
+        """The words of each query: those tokens that are likely enough."""
+        chosen = [spans_of(row, spans) for row in (probs > self.settings.word_threshold).tolist()]
+        labels = [text_of(some, caption) for some in chosen]
+        each = zip(labels, told["queries"], told["scores"], strict=True)
+        answers = [f"{label}@{query}" for label, query, score in each if score >= self.settings.threshold]
+        return {"labels": labels, "spans": chosen, "token_probs": probs.numpy(), "token_spans": spans, "answers": answers}
+
+    def metrics(self) -> dict[str, Metric]:
+        """Precision of referred boxes, recall of phrases, average precision of boxes; those that `measure` names come first."""
+        kinds = {"expressions": referring_metrics(self.settings.hit), "phrases": phrase_metrics(), "boxes": box_metrics()}
+        order = sorted(kinds, key=lambda kind: kind != self.settings.measure)
+        return {name: metric for kind in order for name, metric in kinds[kind].items()}
+
+    def answer(self, output: Output) -> Shaped[Tensor, "b s"]:
+        """The surest query and the slots of the words that it answers, at least of the likeliest."""
+        probs = output["logits"].float().softmax(-1)
+        query = probs[..., -1].argmin(-1)
+        words = probs[torch.arange(len(query), device=query.device), query, :-1]
+        slots = words > words.amax(-1, keepdim=True).clamp(max=self.settings.word_threshold)
+        slots |= words == words.amax(-1, keepdim=True)
+        return torch.cat([query[:, None], slots.long()], -1)
+
+    def gold(self, examples: Sequence[Example]) -> Shaped[Tensor, "b s"]:
+        """Query and words that each example's `label` names: `the red cup@17`; of `the red cup`, or of its first object, the query is any.
+
+        Raises:
+            BadData: an example without a label or objects.
+            BadUsage: words that are not in the caption, or a query that the model does not have.
+        """
+        return torch.stack([self._asked(e) for e in examples])
+
+    def _asked(self, example: Example) -> Shaped[Tensor, " s"]:
+        caption = example["caption"]
+        if "label" in example:
+            words, query = self._parted(str(example["label"]), caption)
+            at = caption.casefold().find(words.casefold())
+            spans = [[at, at + len(words)]]
+        elif example.get("objects"):
+            query, spans = ANY, example["objects"][0]["spans"]
+        else:
+            raise BadData(f"{where(example)}: it has no object whose detection could be explained")
+        bare = {key: value for key, value in example.items() if key != "objects"}  # spans of others may not be of this model's tokens
+        [prepared] = tokenised([bare], self.reader.tokenizer, self.settings)
+        own = own_tokens([spans], prepared["tokens"].offsets.tolist(), self.settings.num_tokens)
+        return torch.cat([torch.tensor([query]), own[0].long()])
+
+    def _parted(self, label: str, caption: str) -> tuple[str, int]:
+        """Words of the caption and a query; the words may hold an @."""
+        for words, query in ((label, ""), label.rpartition("@")[::2]):
+            if words and words.casefold() in caption.casefold():
+                if query and not (query.isdecimal() and int(query) < self.settings.num_queries):
+                    raise BadUsage(f"answer {label!r}: no query {query!r}; there are 0 to {self.settings.num_queries - 1}")
+                return words, int(query) if query else ANY
+        raise BadUsage(f"answer {label!r}: no such words in the caption {caption!r}")
+
+    def score(self, output: Output, answer: Shaped[Tensor, "b s"]) -> Float[Tensor, " b"]:
+        """log p(one of the words at the query) in nats; of any query, the highest."""
+        query, slots = answer[:, 0], answer[:, 1:].bool()
+        log_probs = output["logits"].float().log_softmax(-1)[..., :-1]  # b q t
+        told = log_probs.masked_fill(~slots[:, None], -torch.inf).logsumexp(-1)
+        at = told.gather(-1, query.clamp_min(0)[:, None])[:, 0]
+        return torch.where(query == ANY, told.amax(-1), at)
+
+    def translate(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Published weights under our names."""
+        return ours(tensors)
+
+
+def _words_site() -> Site:
+    """The caption's words, as the text encoder is given them."""
+    return Site("net.text.words", "b n d", present="tokens_present", names="words", groups="word_of_token")
+
+
+# ---- building ---------------------------------------------------------------------------------------------------------
+
+
+def network(settings: GroundingSettings, read: Reader, pretrained: str) -> GroundingModel:
+    """The detector that the settings describe; `pretrained` weights are the backbone's."""
+    if settings.backbone.startswith(TIMM):
+        backbone: Any = timm_maps(settings.backbone.removeprefix(TIMM), pretrained, settings.frozen)
+    else:
+        backbone = pretrained_resnet(settings.backbone, pretrained, frozen=settings.frozen)
+    extras = Extras(settings.align_width, bool(settings.final), bool(settings.contrast), settings.answers, bool(settings.align))
+    masks = "per_head" if settings.masks else ""
+    net = Mdetr(backbone, shape_of(settings, settings.num_tokens), read.encoder, read.width, extras, settings.mask_padding, masks)
+    view = settings.view
+    return GroundingModel(net, view.mean or IMAGENET_MEAN, view.std or IMAGENET_STD, settings.aux_loss)
+
+
+def build(settings: GroundingSettings, train: Sequence[Example]) -> Grounding:
+    """The task as `settings` say, with pretrained backbone and text encoder."""
+    require(train, ("image", "caption", "objects"), str(train[0]["id"]) if train else "training set")
+    read = reader(settings, [e["caption"] for e in train])
+    return Grounding(network(settings, read, settings.pretrained), read, settings)
+
+
+def restore(settings: GroundingSettings, folder: pathlib.Path) -> Grounding:
+    """The task that a run's `preprocessing` folder describes; weights come after."""
+    read = restored(settings, folder)
+    return Grounding(network(settings, read, ""), read, settings)
+
+
+def write(task: Grounding, folder: pathlib.Path) -> None:
+    """What the weights do not hold."""
+    folder.mkdir(parents=True, exist_ok=True)
+    task.reader.tokenizer.save(folder)
+    task.reader.encoder.config.save_pretrained(folder)  # type: ignore[union-attr, operator]
