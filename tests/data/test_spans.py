@@ -9,9 +9,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from pellucid.data.grounding import spans
 from pellucid.errors import BadData
 
-_SAID = (
-    """The a man MAN's red-haired dog cup, left of 🐕 👩‍👩‍👧 naïve café Zürich! כלב חתול شجرة 犬 कुत्ता don't well-known 3rd (blue) x"""
-)
+_SAID = """The a man MAN's red-haired dog cup, left of 🐕 👩‍👩‍👧 naïve café Zürich! כלב חתול شجرة 犬 कुत्ता don't well-known 3rd (blue) x"""
 WORDS = _SAID.split()
 
 

@@ -60,10 +60,9 @@ class Looked:
 
 @dataclass(frozen=True)
 class Seen:
-    """What the encoder made of a batch of pictures.
+    """What the encoder made of a batch of pictures; the first four are what `Looked` has.
 
     Args:
-        maps, projected, cells, present: as of `Looked`.
         memory: for the decoder.
         encoded: what of it is of the pictures, as a map.
     """

@@ -20,7 +20,8 @@ SEED = 42
 def read(place: str, options: Mapping[str, str]) -> Rows:
     """A row per picture and class, the class's name as caption, with all its boxes; without any for a class that is not there.
 
-    `category`, `category_id`, `frequency` (r, c, f) and `image_id` are the file's; `classes` are all names.
+    `category`, `category_id`, `frequency` (r, c, f) and `image_id` are the file's; `exhaustive`, whether every object of the class was
+    marked in the picture.
 
     Args:
         place: `lvis_v1_train.json` or `lvis_v1_val.json`.
@@ -56,7 +57,10 @@ def read(place: str, options: Mapping[str, str]) -> Rows:
             size, clip = shared.size_of(image, where), chosen.get("boxes") == "clip"
             scene = Scene(where, path, names[category], f"coco/{image['id']}", size, clip)
             there = owned[image["id"]].get(category, [])
-            found.append(_row(scene, there, chosen.get("masks") == "yes") | about[category] | {"image_id": image["id"]})
+            whole = category not in image.get("not_exhaustive_category_ids", [])
+            found.append(
+                _row(scene, there, chosen.get("masks") == "yes") | about[category] | {"image_id": image["id"], "exhaustive": whole}
+            )
     return shared.finished(found, chosen, str(file))
 
 
