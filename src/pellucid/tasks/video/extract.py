@@ -215,7 +215,8 @@ def _tell(examples: Sequence[Example], faults: Mapping[int, BadData | UnsafeInpu
     """
     if not faults:
         return
-    lines = [f"{examples[i]['id']}: {faults[i]}" for i in sorted(faults)]
+    told = {i: (str(examples[i]["id"]), str(fault)) for i, fault in sorted(faults.items())}
+    lines = [fault if fault.startswith(name) else f"{name}: {fault}" for name, fault in told.values()]
     some = "; ".join(lines[:_SHOWN]) + ("; ..." if len(lines) > _SHOWN else "")
     if broken == "refuse" or len(faults) == len(examples):
         kind = UnsafeInput if any(isinstance(fault, UnsafeInput) for fault in faults.values()) else BadData
