@@ -156,7 +156,9 @@ def test_a_picture_of_one_colour_stays_one(kind):
         assert torch.equal(corrupt_images(flat, kind, severity, [2]), flat)
 
 
-@pytest.mark.parametrize("kind", set(PICTURES) - {"elastic_transform", "saturate", "snow", "spatter", "frost", "pixelate", "glass_blur"})
+@pytest.mark.parametrize(
+    "kind", sorted(set(PICTURES) - {"elastic_transform", "saturate", "snow", "spatter", "frost", "pixelate", "glass_blur"})
+)
 def test_a_higher_severity_changes_more(kind):
     images = batch(1, 224, 224)
     moved = [(corrupt_images(images, kind, s, [1]).float() - images.float()).abs().mean() for s in range(1, 6)]
