@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pellucid.data.decode import look
 from pellucid.data.pictures import where
-from pellucid.task import Example
+from pellucid.task import Batch, Example
 
 
 def padded(pictures: Sequence[UInt8[Tensor, "3 _ _"]], multiple: int = 32) -> tuple[UInt8[Tensor, "b 3 h w"], Bool[Tensor, "b h w"]]:
@@ -38,6 +38,24 @@ def patch_mask(pixel_present: Bool[Tensor, "b h w"], side: int) -> Bool[Tensor, 
     if height % side or width % side:
         raise ValueError(f"patches of {side} pixels do not fit {height} x {width}; pad to a multiple of {side}")
     return reduce(pixel_present, "b (h p) (w q) -> b (h w)", "max", p=side, q=side)
+
+
+def picture_batch(pictures: Sequence[UInt8[Tensor, "3 _ _"]], sizes_hw: Sequence[tuple[int, int]], patch: int, stride: int) -> Batch:
+    """What a detector's batch has of its pictures: `picture`, `pixel_present`, `patch_present`, `cell_present`, and `size_hw` (b 2).
+
+    Args:
+        sizes_hw: of the stored pictures.
+        patch: side of the patches by which a picture is explained.
+        stride: pixels between the cells of the backbone's last map.
+    """
+    picture, present = padded(pictures)
+    return {
+        "picture": picture,
+        "pixel_present": present,
+        "patch_present": patch_mask(present, patch),
+        "cell_present": patch_mask(present, stride),
+        "size_hw": torch.tensor(sizes_hw),
+    }
 
 
 def bucket_length(example: Example) -> int:

@@ -40,6 +40,20 @@ def known_labels(examples: Sequence[Mapping[str, Any]], labels: Sequence[str], w
         raise BadData(f"{where}: {_told([name for name, _ in strange.most_common()], labels)} ({strange.total()} times)")
 
 
+def first_labels(examples: Sequence[Mapping[str, Any]], labels: Sequence[str], what: str) -> list[str]:
+    """Each example's `label`, else the first of its `labels`.
+
+    Raises:
+        BadData: an example has neither, or one that is not among the model's.
+    """
+    names = [e.get("label") or next(iter(e.get("labels", ())), None) for e in examples]
+    for name, example in zip(names, examples, strict=True):
+        if name is None:
+            raise BadData(f"{example.get('id', what)}: it has no label whose presence could be explained")
+    known_labels([{"label": name} for name in names], labels, what)
+    return list(map(str, names))
+
+
 def _told(strange: Sequence[str], labels: Sequence[str]) -> str:
     """`3 labels are unknown to training: 'cta' (did you mean 'cat'?), ...; map them with --label NAME=KNOWN`."""
     some = "; ".join(f"{name!r}{_hint(name, labels)}" for name in strange[:3]) + ("; ..." if len(strange) > 3 else "")

@@ -2,22 +2,21 @@
 
 import math
 from collections.abc import Sequence
-from typing import Protocol, cast, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from einops import repeat
-from jaxtyping import Float, Shaped
-from torch import Tensor, nn
+from torch import nn
 
 from pellucid.data.views import IMAGENET_MEAN, IMAGENET_STD, TestView
 from pellucid.nn.backbone import backbone, blocks_of
-from pellucid.nn.pixels import factors, pixels
+from pellucid.nn.pixels import Normalising
 from pellucid.task import Batch, Output, Site
 
 ABSENT = -1e4  # logit of a class that is not among those asked for: its probability is 0, and 0 times its logarithm is still 0
 
 
-class PictureNetwork(nn.Module):
+class PictureNetwork(Normalising):
     """Class logits of pictures in 0 to 255.
 
     Reads `picture` (b 3 h w, uint8, or float after mixing) and, where a test set has only some of the classes, `among_present` (b c).
@@ -28,16 +27,9 @@ class PictureNetwork(nn.Module):
     """
 
     def __init__(self, net: nn.Module, mean: Sequence[float], std: Sequence[float]):
-        super().__init__()
+        super().__init__(mean, std)
         self.net = net
         self.patch_of_token = patches_of_tokens(net)
-        self.pixels = nn.Identity()  # where the normalised pixels can be read and replaced
-        for name, value in zip(("scale", "shift"), factors(mean, std), strict=True):
-            self.register_buffer(name, value, persistent=False)
-
-    def normalised(self, picture: Shaped[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
-        """The pictures as the network takes them."""
-        return pixels(picture, cast(Tensor, self.scale), cast(Tensor, self.shift))
 
     def extras(self, num: int) -> Batch:
         """What a batch of so many pictures needs beside them to be explained: `patch_of_token` (b n) of a transformer."""

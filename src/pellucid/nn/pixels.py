@@ -1,12 +1,13 @@
 """The values of pixels as a network takes them."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import torch
 from einops import rearrange
 from jaxtyping import Float, Shaped
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def factors(mean: Sequence[float], std: Sequence[float]) -> tuple[Float[Tensor, " c"], Float[Tensor, " c"]]:
@@ -28,3 +29,21 @@ def pixels(pictures: Shaped[Tensor, "b c h w"], scale: Float[Tensor, " c"], shif
     for target, row in zip(floats, rows, strict=True):  # one picture at a time stays in the cache
         target.copy_(row).mul_(scales).add_(shifts)
     return rearrange(floats, "b h (w c) -> b c h w", c=c)
+
+
+class Normalising(nn.Module):
+    """A model that is given pixels from 0 to 255; at `pixels` they can be read and replaced as its network takes them.
+
+    Args:
+        mean: of pixel values between 0 and 1, that the network was trained with.
+    """
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]):
+        super().__init__()
+        self.pixels = nn.Identity()
+        for name, value in zip(("scale", "shift"), factors(mean, std), strict=True):
+            self.register_buffer(name, value, persistent=False)
+
+    def normalised(self, picture: Shaped[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """The pictures as the network takes them."""
+        return pixels(picture, cast(Tensor, self.scale), cast(Tensor, self.shift))

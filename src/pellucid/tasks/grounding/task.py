@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pellucid.data.boxes import Framed, test_boxes, train_boxes
 from pellucid.data.grounding.spans import spans_of, text_of
-from pellucid.data.padded import bucket_length, padded, patch_mask
+from pellucid.data.padded import bucket_length, picture_batch
 from pellucid.data.pictures import readable, where
 from pellucid.data.read import require
 from pellucid.data.views import IMAGENET_MEAN, IMAGENET_STD
@@ -73,15 +73,9 @@ class Grounding:
         return self._batch(examples, [train_boxes(e, view, seed, lose=False) for e, seed in zip(examples, seeds, strict=True)])
 
     def _batch(self, examples: Sequence[Example], framed: Sequence[Framed]) -> Batch:
-        picture, present = padded([f.picture for f in framed])
-        batch: Batch = {
-            "picture": picture,
-            "pixel_present": present,
-            "patch_present": patch_mask(present, self.settings.patch),
-            "cell_present": patch_mask(present, self.model.net.backbone.stride),
-            "size_hw": torch.tensor([f.size_hw for f in framed]),
-            **caption_batch(examples),
-        }
+        stride = self.model.net.backbone.stride
+        batch = picture_batch([f.picture for f in framed], [f.size_hw for f in framed], self.settings.patch, stride)
+        batch |= caption_batch(examples)
         if not all("objects" in e for e in examples):
             return batch
         shown = [torch.tensor(f.picture.shape[:0:-1]).repeat(2) for f in framed]  # width, height, width, height

@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pellucid.coerce import natural
-from pellucid.data.pictures import read_labels, readable, test_pictures, train_pictures, where, write_labels
+from pellucid.data.pictures import read_labels, readable, test_pictures, train_pictures, write_labels
 from pellucid.data.read import require
-from pellucid.data.subset import known_labels
+from pellucid.data.subset import first_labels, known_labels
 from pellucid.errors import BadData
 from pellucid.losses.asymmetric import AdaptiveAsymmetry, Asymmetry, asymmetric_loss
 from pellucid.losses.bce import binary_cross_entropy
@@ -117,12 +117,7 @@ class Multilabel:
         Raises:
             BadData: an example without labels, or with one that the model does not know.
         """
-        names = [e.get("label") or next(iter(e.get("labels", ())), None) for e in examples]
-        for name, example in zip(names, examples, strict=True):
-            if name is None:
-                raise BadData(f"{where(example)}: it has no label whose presence could be explained")
-        known_labels([{"label": name} for name in names], self.labels, "a picture's answer")
-        return torch.tensor([self.index[str(name)] for name in names])
+        return torch.tensor([self.index[name] for name in first_labels(examples, self.labels, "a picture's answer")])
 
     def score(self, output: Output, answer: Shaped[Tensor, " b"]) -> Float[Tensor, " b"]:
         """log p(one label) in nats, whatever the others."""

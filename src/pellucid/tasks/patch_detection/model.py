@@ -1,19 +1,18 @@
 """The patch detector as a task's model: uint8 pictures and patches to a class and a box for each query."""
 
 from collections.abc import Sequence
-from typing import cast
 
 import torch
 from einops import rearrange, repeat
 from jaxtyping import Bool, Float, UInt8
-from torch import Tensor, nn
+from torch import Tensor
 
 from pellucid.nn.patch_detr import PatchDetr, Told
-from pellucid.nn.pixels import factors, pixels
+from pellucid.nn.pixels import Normalising
 from pellucid.task import Batch, Output
 
 
-class PatchModel(nn.Module):
+class PatchModel(Normalising):
     """Reads `picture` (b 3 h w, uint8), `pixel_present` (b h w), `query_patch` (b p 3 s s, uint8) and `query_patch_present` (b p); while
     training perhaps `query_keep` and `query_order` (b q).
 
@@ -25,11 +24,8 @@ class PatchModel(nn.Module):
     """
 
     def __init__(self, net: PatchDetr, mean: Sequence[float], std: Sequence[float], all_layers: bool = True):
-        super().__init__()
+        super().__init__(mean, std)
         self.net, self.all_layers = net, all_layers
-        self.pixels = nn.Identity()  # where the picture's normalised pixels can be read and replaced
-        for name, value in zip(("scale", "shift"), factors(mean, std), strict=True):
-            self.register_buffer(name, value, persistent=False)
 
     def forward(self, batch: Batch) -> Output:
         """What `PatchDetr` tells, and `query_present` (b q): queries whose patch is there."""
@@ -42,10 +38,6 @@ class PatchModel(nn.Module):
         if batch.get("with_attention"):
             output["query_attention"] = self.net.attention(image, present, patches, told)
         return output
-
-    def normalised(self, picture: UInt8[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
-        """The pictures as the backbone takes them."""
-        return pixels(picture, cast(Tensor, self.scale), cast(Tensor, self.shift))
 
     def patches(self, patches: UInt8[Tensor, "b p 3 s s"]) -> Float[Tensor, "b p 3 s s"]:
         """The patches as the backbone takes them."""

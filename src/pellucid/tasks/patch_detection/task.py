@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from pellucid.coerce import nearest
 from pellucid.data.boxes import spoiled
-from pellucid.data.padded import padded, patch_mask
+from pellucid.data.padded import picture_batch
 from pellucid.data.patches import Patched, given_patches, id_seed, large_enough, measured_patches, random_patches
 from pellucid.data.pictures import readable, where
 from pellucid.data.read import require
@@ -115,13 +115,8 @@ class PatchDetection:
         return batch
 
     def _batch(self, examples: Sequence[Example], found: Sequence[Patched]) -> Batch:
-        picture, present = padded([f.picture for f in found])
-        batch: Batch = {
-            "picture": picture,
-            "pixel_present": present,
-            "patch_present": patch_mask(present, self.settings.patch),
-            "cell_present": patch_mask(present, self.model.net.backbone.stride),
-            "size_hw": torch.tensor([f.size for f in found]),
+        stride = self.model.net.backbone.stride
+        batch = picture_batch([f.picture for f in found], [f.size for f in found], self.settings.patch, stride) | {
             "query_patch": pad_sequence([f.patches for f in found], batch_first=True),
             "query_patch_present": pad_sequence([torch.ones(len(f.patches), dtype=torch.bool) for f in found], batch_first=True),
         }

@@ -17,7 +17,7 @@ from pellucid.coerce import natural
 from pellucid.data.clips.held import Held, shape
 from pellucid.data.pictures import read_labels, write_labels
 from pellucid.data.read import require
-from pellucid.data.subset import known_labels
+from pellucid.data.subset import first_labels, known_labels
 from pellucid.errors import BadData, BadUsage
 from pellucid.losses.bce import binary_cross_entropy, soft_cross_entropy
 from pellucid.metrics.classification import Accuracy, MacroF1, Ranked, TopK, TopMean
@@ -132,12 +132,7 @@ class Video:
         Raises:
             BadData: an example without labels, or with one that the model does not know.
         """
-        names = [e.get("label") or next(iter(e.get("labels", ())), None) for e in examples]
-        for name, example in zip(names, examples, strict=True):
-            if name is None:
-                raise BadData(f"{example.get('id', 'a clip')}: it has no label")
-        known_labels([{"label": name} for name in names], self.labels, "a clip's answer")
-        return torch.tensor([self.index[str(name)] for name in names])
+        return torch.tensor([self.index[name] for name in first_labels(examples, self.labels, "a clip's answer")])
 
     def score(self, output: Output, answer: Shaped[Tensor, " b"]) -> Float[Tensor, " b"]:
         """log p(label) in nats: of the softmax, or of the label's own sigmoid."""
