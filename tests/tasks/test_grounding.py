@@ -49,6 +49,16 @@ def test_the_task_keeps_its_promises(rows, changes):
     check_task(made(rows, **changes), [*rows[:3], {**rows[3], "objects": [], "phrases": []}])
 
 
+def test_pictures_and_captions_are_contrasted_where_that_is_asked_for(rows):
+    task = made(rows, contrast=0.1)
+    batch = task.collate(task.prepare(rows[:4], "world"))
+    parts = task.loss(task.model(batch), batch)
+    parts["contrast"].backward()
+    assert parts["contrast"] > 0 and task.model.net.summary.weight.grad.abs().max() > 0
+    assert task.model.net.text.encoder.pooler.dense.weight.grad.abs().max() > 0
+    assert "contrast" not in made(rows).loss(made(rows).model(batch), batch)
+
+
 def test_a_box_is_told_with_the_words_that_it_answers(rows):
     task = made(rows)
     ready = task.prepare(rows[:2], "world")

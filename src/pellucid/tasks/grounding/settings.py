@@ -35,10 +35,8 @@ class GroundingSettings:
         soft_tokens: weight of the soft token prediction; 0 leaves it out (an ablation: then `align` alone says which words).
         final: weight of `isfinal`, whether a box is what the whole caption asks for; 0 for no such head.
         contrast: weight of the image-text contrastive loss; 0 for none.
-        answers: heads that answer questions: of `gqa`, of `clevr`, or none; `answer_weight` in the loss.
         aux_loss: every decoder layer is told what it got wrong, not only the last.
         mask_padding: padding changes no prediction; the published weights were trained without.
-        masks: a mask for each query, too.
         threshold: probability (1 - that of no object) from which a box is shown and can be asked about.
         word_threshold: probability from which a word is told as one that a box answers.
         hit: overlap by which a referred box is found: `iou`, or `giou` as the authors' program has it; both are told.
@@ -73,11 +71,8 @@ class GroundingSettings:
     soft_tokens: float = 1.0
     final: float = 0.0
     contrast: float = 0.0
-    answers: Literal["", "gqa", "clevr"] = ""
-    answer_weight: float = 1.0
     aux_loss: bool = True
     mask_padding: bool = True
-    masks: bool = False
     label_cost: float = 1.0
     box_cost: float = 5.0
     giou_cost: float = 2.0

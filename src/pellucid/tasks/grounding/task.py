@@ -16,7 +16,7 @@ from pellucid.data.pictures import readable, where
 from pellucid.data.read import require
 from pellucid.data.views import IMAGENET_MEAN, IMAGENET_STD
 from pellucid.errors import BadData, BadUsage
-from pellucid.losses.grounding import Codes, alignment_loss, final_loss, soft_token_loss, word_amount, word_targets
+from pellucid.losses.grounding import Codes, alignment_loss, contrast_loss, final_loss, soft_token_loss, word_amount, word_targets
 from pellucid.losses.matching import Costs, match
 from pellucid.losses.set_prediction import Truth, Weights, box_losses, named
 from pellucid.metrics.grounding import box_metrics, phrase_metrics, referring_metrics
@@ -99,7 +99,7 @@ class Grounding:
     # ---- the promises ------------------------------------------------------------------------------------------------
 
     def loss(self, output: Output, batch: Batch) -> dict[str, Float[Tensor, ""]]:
-        """Soft tokens in nats, the boxes' distance, 1 - GIoU, alignment and finality of each decoder layer, the last under plain names."""
+        """Soft tokens in nats, the boxes' distance, 1 - GIoU, alignment and finality of each layer, the last under plain names; contrast."""
         told = self.settings
         logits, boxes = layers_of(output, "logits"), layers_of(output, "boxes_cxcywh")
         words = word_targets(batch["positive"], told.target)
@@ -116,7 +116,8 @@ class Grounding:
             parts["align"] = told.align * alignment_loss(codes, batch["own_tokens"], truth, matches, told.temperature)
         if told.final:
             parts["final"] = told.final * final_loss(layers_of(output, "final"), batch["final"], truth, matches)
-        return named(parts)
+        whole = {"contrast": contrast_loss(output["picture_code"], output["caption_code"], told.temperature)} if told.contrast else {}
+        return named(parts) | {name: told.contrast * value for name, value in whole.items()}
 
     def amounts(self, batch: Batch) -> dict[str, float]:
         """Over how much each part of the loss is a mean: objects, and for words pictures without any, too."""
@@ -227,9 +228,8 @@ def network(settings: GroundingSettings, read: Reader, pretrained: str) -> Groun
         backbone: Any = timm_maps(settings.backbone.removeprefix(TIMM), pretrained, settings.frozen)
     else:
         backbone = pretrained_resnet(settings.backbone, pretrained, frozen=settings.frozen)
-    extras = Extras(settings.align_width, bool(settings.final), bool(settings.contrast), settings.answers, bool(settings.align))
-    masks = "per_head" if settings.masks else ""
-    net = Mdetr(backbone, shape_of(settings, settings.num_tokens), read.encoder, read.width, extras, settings.mask_padding, masks)
+    extras = Extras(settings.align_width, bool(settings.final), bool(settings.contrast), align=bool(settings.align))
+    net = Mdetr(backbone, shape_of(settings, settings.num_tokens), read.encoder, read.width, extras, settings.mask_padding)
     view = settings.view
     return GroundingModel(net, view.mean or IMAGENET_MEAN, view.std or IMAGENET_STD, settings.aux_loss)
 
