@@ -99,7 +99,7 @@ class Grounding:
     # ---- the promises ------------------------------------------------------------------------------------------------
 
     def loss(self, output: Output, batch: Batch) -> dict[str, Float[Tensor, ""]]:
-        """Soft tokens in nats, the boxes' distance, 1 - GIoU, alignment and finality of each layer, the last under plain names; contrast."""
+        """Soft tokens in nats, distance of boxes, 1 - GIoU, alignment, finality of each layer, the last under plain names; contrast."""
         told = self.settings
         logits, boxes = layers_of(output, "logits"), layers_of(output, "boxes_cxcywh")
         words = word_targets(batch["positive"], told.target)
