@@ -104,7 +104,8 @@ def leave_out_broken(task: Task) -> None:
     settings: Any = getattr(task, "settings", None)
     if not hasattr(settings, "broken"):
         raise BadUsage(f"--broken skip: {type(task).__name__} reads no pictures or videos")
-    task.settings = dataclasses.replace(settings, broken="skip", check="full")  # type: ignore[attr-defined]
+    looked = {"check": "full"} if hasattr(settings, "check") else {}  # clips are looked at whole in any case
+    task.settings = dataclasses.replace(settings, broken="skip", **looked)  # type: ignore[attr-defined]
 
 
 # ---- what is answered -------------------------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ DIGITS = Stream("digit-net", "digits", TestView(8, 1.0), rate=0)
 
 def _flash(cluster: Cluster, stream: Stream, source: str, epochs: int, claims: Mapping[str, float] | None = None) -> Recipe:
     return Recipe(
-        VideoSettings({"rgb": stream}, cluster, check="none"),
+        VideoSettings({"rgb": stream}, cluster),
         Data(source.format("train")),
         tests={"test": Data(source.format("test"))},
         optim=ADAM,

@@ -75,7 +75,6 @@ class VideoSettings:
         sum_classes: binary cross-entropy summed over classes instead of averaged.
         end_to_end: the backbones learn, too; no features are kept.
         cache: folder of features that were made of video; empty for the user's own (`$XDG_CACHE_HOME/pellucid`).
-        check: what is looked at of every clip before training: nothing, its header, or all of it (which extraction does anyway).
         broken: clips that cannot be read stop the run, or are left out and counted.
     """
 
@@ -89,7 +88,6 @@ class VideoSettings:
     sum_classes: bool = False
     end_to_end: bool = False
     cache: str = ""
-    check: Literal["none", "header", "full"] = "header"
     broken: Literal["refuse", "skip"] = "refuse"
 
     def build(self, train: Sequence[dict[str, Any]]) -> "Video":
