@@ -182,6 +182,7 @@ class Recipe:
         tests: labelled test sets by name.
         outliers: sets by name that only detection looks at; their labels are ignored.
         claims: the paper's numbers, by `set/metric`.
+        schedules: prefix of parameter names -> schedule in the place of `schedule`; of several prefixes the longest counts.
         init: run folder or safetensors file whose weights training starts from; every key must fit or be named.
         init_skip: prefixes of the model's keys that keep their fresh weights.
         init_drop: prefixes of the file's keys that are left out.
@@ -197,6 +198,7 @@ class Recipe:
     schedule: Schedule = Schedule()
     loop: Loop = Loop()
     claims: Mapping[str, float] = field(default_factory=dict)
+    schedules: Mapping[str, Schedule] = field(default_factory=dict)
     init: str = ""
     init_skip: tuple[str, ...] = ()
     init_drop: tuple[str, ...] = ()

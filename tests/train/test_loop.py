@@ -12,7 +12,7 @@ import torch
 
 from pellucid import checkpoint, recipe, run, starting
 from pellucid.errors import BadUsage, Interrupted, PellucidError
-from pellucid.recipe import Data, override
+from pellucid.recipe import Data, Schedule, override
 from pellucid.train.loop import Trainer, start_fabric, swapped
 from pellucid.train.passes import Share
 
@@ -199,6 +199,22 @@ def test_the_gradient_is_cut_to_its_norm(tmp_path):
     rate = one.inner.param_groups[0]["lr"]
     moved = torch.cat([(p - before[k]).flatten() for k, p in one.task.model.named_parameters()]).norm() / rate
     assert moved.item() == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_a_step_moves_each_part_by_its_own_schedule():
+    """A hundredth of the rate for the head alone: with plain SGD it moves a hundredth as far as its gradient."""
+    plain = {"optim.name": "sgd", "optim.lr": 1.0, "optim.momentum": 0.0, "optim.weight_decay": 0.0, "optim.clip_norm": None}
+    steady, slow = Schedule("constant", warmup=0), Schedule("constant", warmup=10, warmup_start=0.01)
+    one = trainer(plain | {"schedule": steady, "schedules": {"head.": slow}})
+    before = {k: v.clone() for k, v in one.task.model.named_parameters()}
+    share = Share(one.task.collate(one.examples[:64]), list(range(64)), 1.0)
+    one.task.loss(one.task.model(share.batch), share.batch)["cross_entropy"].backward()
+    wanted = {k: p.grad.clone() * (0.01 if k.startswith("head.") else 1.0) for k, p in one.task.model.named_parameters()}
+    one.task.model.zero_grad()
+    one._step([share])
+    for name, parameter in one.task.model.named_parameters():
+        torch.testing.assert_close(before[name] - parameter, wanted[name], rtol=1e-3, atol=1e-7)
+    assert wanted["head.weight"].abs().max() > 1e-5
 
 
 def test_swapped_weights_are_given_back_after_an_error():

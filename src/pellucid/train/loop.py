@@ -79,7 +79,7 @@ class Trainer:
         self.task, self.recipe, self.loop, self.examples, self.dev, self.fabric = task, recipe, recipe.loop, examples, dev, fabric
         if not examples:
             raise BadUsage("no training examples")
-        self.inner = optimizer(task.model, recipe.optim)
+        self.inner = optimizer(task.model, recipe.optim, recipe.schedules)
         self.model, self.optimizer = fabric.setup(task.model, self.inner)
         self.start = _copy(task.model.state_dict()) if self.loop.keep_start else {}
         self.ema = AveragedModel(task.model, multi_avg_fn=get_ema_multi_avg_fn(self.loop.ema), use_buffers=True) if self.loop.ema else None
@@ -144,8 +144,9 @@ class Trainer:
         return loader.epoch_batches(lengths, loop, epoch)
 
     def _step(self, shares: Sequence[Share]) -> None:
-        at = (self.recipe.schedule, self.at.step, self.total, self.steps_per_epoch)
-        rate = set_rate(self.inner, rate_factor(*at), momentum_at(*at))
+        recipe, at = self.recipe, (self.at.step, self.total, self.steps_per_epoch)
+        others = {prefix: rate_factor(own, *at) for prefix, own in recipe.schedules.items()}
+        rate = set_rate(self.inner, rate_factor(recipe.schedule, *at), momentum_at(recipe.schedule, *at), others)
         losses: dict[str, Tensor] = {}
         drawn, own = _random_state(), own_weights(self.task, shares, self.fabric)
         for i, share in enumerate(shares):

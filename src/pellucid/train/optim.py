@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import nn
@@ -10,19 +11,19 @@ from pellucid.errors import BadUsage
 from pellucid.recipe import Optim, Schedule
 
 
-def parameter_groups(model: nn.Module, optim: Optim) -> list[dict]:
-    """Groups of one rate and decay each; frozen parameters stop requiring gradients.
+def parameter_groups(model: nn.Module, optim: Optim, schedules: Iterable[str] = ()) -> list[dict]:
+    """Groups of one rate, decay and schedule each; frozen parameters stop requiring gradients.
 
+    Args:
+        schedules: prefixes of parameters that have one of their own; a group's `schedule` is the longest that fits, or empty.
     Raises:
-        BadUsage: a prefix of `lr_scale` that no parameter has.
+        BadUsage: a prefix of `lr_scale` or of `schedules` that no parameter has.
     """
-    groups: dict[tuple[float, float], dict] = {}
-    depths = _depths(model)
-    for prefix in optim.lr_scale:
+    groups: dict[tuple[float, float, str], dict] = {}
+    depths, own = _depths(model), list(schedules)
+    for prefix, field in [*((p, "optim.lr_scale") for p in optim.lr_scale), *((p, "schedules") for p in own)]:
         if not any(name.startswith(prefix) for name in depths):
-            raise BadUsage(
-                f"optim.lr_scale.{prefix}: no parameter begins so; they begin {', '.join(sorted({n.split('.')[0] for n in depths}))}"
-            )
+            raise BadUsage(f"{field}.{prefix}: no parameter begins so; they begin {', '.join(sorted({n.split('.')[0] for n in depths}))}")
     for name, parameter in model.named_parameters():
         scale = math.prod(factor for prefix, factor in optim.lr_scale.items() if name.startswith(prefix))
         parameter.requires_grad_(parameter.requires_grad and scale > 0)
@@ -30,8 +31,9 @@ def parameter_groups(model: nn.Module, optim: Optim) -> list[dict]:
             continue
         rate = optim.lr * scale * optim.layer_decay ** (max(depths.values()) - depths[name])
         decay = 0.0 if optim.no_decay_1d and parameter.ndim < 2 else optim.weight_decay
-        group = groups.setdefault((rate, decay), {"params": [], "lr": rate, "base_lr": rate, "weight_decay": decay})
-        group["params"].append(parameter)
+        by = max((prefix for prefix in own if name.startswith(prefix)), key=len, default="")
+        group = {"params": [], "lr": rate, "base_lr": rate, "weight_decay": decay, "schedule": by}
+        groups.setdefault((rate, decay, by), group)["params"].append(parameter)
     return list(groups.values())
 
 
@@ -55,12 +57,12 @@ def _depths(model: nn.Module) -> dict[str, int]:
     return depths
 
 
-def optimizer(model: nn.Module, optim: Optim) -> torch.optim.Optimizer:
+def optimizer(model: nn.Module, optim: Optim, schedules: Iterable[str] = ()) -> torch.optim.Optimizer:
     """Adam, AdamW, SGD with momentum, LAMB (You et al. 2020) or TensorFlow's RMSProp over `parameter_groups`.
 
     Differs: LAMB here is timm's: beside its own clipping (`max_grad_norm`) it leaves the step of undecayed weights unscaled.
     """
-    groups = parameter_groups(model, optim)
+    groups = parameter_groups(model, optim, schedules)
     if optim.name == "sgd":
         return torch.optim.SGD(groups, lr=optim.lr, momentum=optim.momentum, nesterov=optim.nesterov)
     if optim.name == "adam":
@@ -137,10 +139,17 @@ def _cycle(schedule: Schedule, at: float, whole: float, through: tuple[float, fl
     return end + (begin - end) * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def set_rate(optimizer: torch.optim.Optimizer, factor: float, momentum: float | None = None) -> float:
-    """Sets every group's rate to its base times `factor`, and momentum or first beta where one is given; gives the largest rate."""
+def set_rate(
+    optimizer: torch.optim.Optimizer, factor: float, momentum: float | None = None, others: Mapping[str, float] | None = None
+) -> float:
+    """Sets every group's rate to its base times `factor`, and momentum or first beta where one is given; gives the largest rate.
+
+    Args:
+        others: factors of the groups that have a schedule of their own, by its prefix.
+    """
     for group in optimizer.param_groups:
-        group["lr"] = group["base_lr"] * factor
+        own = group.get("schedule")  # checkpoints from before there were such have none
+        group["lr"] = group["base_lr"] * (others[own] if others and own else factor)
         if momentum is not None and "betas" in group:
             group["betas"] = (momentum, group["betas"][1])
         elif momentum is not None:
