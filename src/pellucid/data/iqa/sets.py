@@ -33,7 +33,7 @@ def live(place: str, options: Mapping[str, str]) -> Rows:
     Raises:
         BadData: a file is missing or damaged, a score is outside the range, a row is there twice.
     """
-    from pellucid.data.iqa import matlab
+    from pellucid.data import matlab
 
     chosen = sources.checked("live", options, pairs.OPTIONS)
     files, scale = Files(), SCALES["live"].ranged(chosen)
