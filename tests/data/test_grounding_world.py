@@ -270,6 +270,7 @@ def test_a_row_depends_on_its_part_number_and_options_alone():
     others = [rows_of("train", num=2, seed=1), rows_of("dev", num=2)]
     assert len({row["image"] for row in itertools.chain(some, *others)}) == 6
     assert len({row["group"] for row in itertools.chain(some, *others)}) == 6
+    assert rows_of("train", num=2, group="no") == [{key: value for key, value in row.items() if key != "group"} for row in some]
 
 
 def test_captions_of_one_picture_share_it_and_differ(rows):

@@ -29,7 +29,7 @@ _KINDS = {
     "shapes": "train, test, away: generated discs, squares and triangles with their boxes; options ?num=N&sizes=mixed&masks=yes",
     "textures": "train, test: generated pictures without labels, patched together of textures; options ?num=N&sizes=mixed",
     "grounding-world": "train, dev, test, combinations: generated coloured shapes and captions about them;"
-    " options ?num=N&size=128&seed=S&held=red-square,blue-circle&absent=0.1&captions=N&kinds=plain,relation&mentioned=no",
+    " options ?num=N&size=128&seed=S&held=red-square,blue-circle&absent=0.1&captions=N&kinds=plain,relation&mentioned=no&group=no",
     "distorted": "photographs of a folder or another source, each beside its distorted copies; options ?num=5&seed=0&size=256&kinds=A,B"
     "&without_kinds=A,B&levels=1-5&every=yes",
     "flash": "train, test: Flash-MNIST, generated films of digits that flash up in noise; options ?digits=FOLDER of MNIST's files&classes=N"

@@ -37,7 +37,10 @@ from pellucid.data.sources import Rows
 from pellucid.errors import BadUsage
 
 PARTS: Mapping[str, int] = {"train": 4000, "dev": 500, "test": 1000, "combinations": 1000}
-OPTIONS: sources.Choices = {"mentioned": ("yes", "no"), **dict.fromkeys(("num", "size", "seed", "held", "absent", "captions", "kinds"), ())}
+OPTIONS: sources.Choices = {
+    **dict.fromkeys(("mentioned", "group"), ("yes", "no")),
+    **dict.fromkeys(("num", "size", "seed", "held", "absent", "captions", "kinds"), ()),
+}
 HELD = (  # of every colour one shape, of every shape one or two colours
     *(("red", "square"), ("orange", "circle"), ("yellow", "triangle"), ("green", "cross")),
     *(("blue", "diamond"), ("purple", "square"), ("white", "triangle"), ("black", "circle")),
@@ -60,6 +63,7 @@ class _Asked:
     captions: int
     kinds: tuple[str, ...]
     mentioned: bool
+    group: bool
 
 
 def read(place: str, options: Mapping[str, str]) -> Rows:
@@ -72,7 +76,8 @@ def read(place: str, options: Mapping[str, str]) -> Rows:
     Args:
         options: `num` pictures; `size` of their sides in pixels, 64 to 1024; `seed`; `held=red-square,blue-circle` or `none`; `absent`, the
             share of captions one of whose phrases nothing is called; up to so many `captions` of each picture; `kinds=plain,relation` of
-            captions; `mentioned=no` leaves out the boxes of things that are mentioned to tell another by.
+            captions; `mentioned=no` leaves out the boxes of things that are mentioned to tell another by; `group=no` leaves out `group`, by
+            which a picture is kept from lying on both sides of a split: what is learned by heart may then be asked for.
     Raises:
         BadUsage: another part or option.
     """
@@ -94,7 +99,7 @@ def _rows(place: str, number: int, asked: _Asked) -> Iterator[dict[str, Any]]:
         "image": paint.png(_painted(brush, scene, outlines)),
         "width": asked.size,
         "height": asked.size,
-        "group": f"{group}?seed={asked.seed}",
+        **({"group": f"{group}?seed={asked.seed}"} if asked.group else {}),
         "things": [{**thing.words._asdict(), "box_xyxy": box} for thing, box in zip(scene.things, boxes, strict=True)],
     }
     for k, (kind, caption) in enumerate(told):
@@ -150,6 +155,7 @@ def _asked(place: str, options: Mapping[str, str]) -> _Asked:
         _whole(chosen, "captions", 1, 1, 20),
         kinds,
         chosen.get("mentioned") != "no",
+        chosen.get("group") != "no",
     )
 
 
