@@ -15,14 +15,15 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from pellucid.losses.masks import mask_losses
+from pellucid.data.polygons import to_codes
+from pellucid.losses.masks import covered, mask_losses, shown_masks
 from pellucid.losses.matching import match
 from pellucid.losses.set_prediction import Truth, Weights, named, set_losses
 from pellucid.nn.detr import Detr, Shape, layers_of, queries_attention
 from pellucid.nn.detr_names import from_official
 from pellucid.nn.resnet import ResNet, reduced, resnet
 from pellucid.recipe import Optim
-from pellucid.tasks.detection.masks import instance_masks, panoptic, shown_masks
+from pellucid.tasks.detection.masks import panoptic
 from pellucid.tasks.detection.model import DetectionModel
 from pellucid.tasks.detection.settings import DetectionSettings
 from pellucid.tasks.detection.task import Detection
@@ -261,8 +262,7 @@ def test_boxes_and_masks_of_the_picture_are_the_originals(case):
         torch.testing.assert_close(torch.tensor(made["boxes_xyxy"])[rows], wanted["boxes"], rtol=1e-4, atol=1e-2)
         assert [int(made["labels"][j]) for j in rows] == wanted["labels"].tolist()
         if f"post{i}.masks" in case.outputs:
-            same_order = torch.arange(len(rows))[None].expand(len(predictions), -1)
-            codes = instance_masks(told["mask_logits"], batch, same_order, alone=False)[i]
+            codes = to_codes(covered(told["mask_logits"][i], batch, i, torch.arange(len(rows)), alone=False))
             assert (decoded(codes) == case.outputs[f"post{i}.masks"][:, 0].numpy()).mean() > 0.9999
 
 

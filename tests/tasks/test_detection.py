@@ -38,6 +38,15 @@ def test_the_task_keeps_its_promises(changes):
     check_task(made(**changes), shapes(3, **({"masks": "yes"} if "masks" in changes else {})))
 
 
+def test_with_masks_a_picture_without_objects_is_one_of_no_masks_and_objects_without_are_refused():
+    task, (full, bare) = made(**MASKS), shapes(2, masks="yes")
+    batch = batch_of(task, [full, {**bare, "objects": []}])
+    assert [len(masks) for masks in batch["masks"]] == [len(full["objects"]), 0]
+    check_task(task, [full, {**bare, "objects": []}])
+    with pytest.raises(BadData, match=r"have no segmentation.*masks=yes"):
+        batch_of(task, shapes(1))
+
+
 def test_without_masked_padding_a_prediction_depends_on_its_neighbours():
     with pytest.raises(AssertionError, match=r"from its examples alone|padding|neighbours"):
         check_task(made(mask_padding=False), shapes(3))

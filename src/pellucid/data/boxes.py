@@ -130,6 +130,19 @@ def train_boxes(example: Example, view: BoxTrainView, seed: int, exact: bool = F
     return _framed(example, picture, steps, exact)
 
 
+def masks_of(framed: Framed, place: str) -> Bool[Tensor, "n h w"]:
+    """The masks of its objects; none where there are no objects.
+
+    Raises:
+        BadData: there are objects, and they have none.
+    """
+    if framed.masks is not None:
+        return framed.masks
+    if framed.labels:
+        raise BadData(f"{place}: its objects have no segmentation, which task.masks needs; read them with ?masks=yes")
+    return torch.zeros(0, *framed.picture.shape[1:], dtype=torch.bool)
+
+
 def _losing_none(objects: Objects, view: BoxTrainView, steps: list[Step], draw: random.Random) -> list[Step]:
     """The steps, or the first drawn after them by which every object stays in the picture."""
     for _ in range(_TRIES):

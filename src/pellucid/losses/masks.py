@@ -1,14 +1,29 @@
-"""Losses of masks: focal, pixel by pixel, and the overlap of the whole."""
+"""Losses of masks, focal, pixel by pixel, and the overlap of the whole; and the pixels that mask logits stand for."""
 
 from collections.abc import Sequence
 
 import torch
 from einops import rearrange
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 from torch.nn import functional as F
 
 from pellucid.losses.focal import focal_loss
+from pellucid.losses.matching import Matches
+from pellucid.task import Batch
+
+
+def set_mask_losses(
+    logits: Float[Tensor, "b q h w"], masks: Sequence[Bool[Tensor, "_ _ _"]], last: Matches, size: tuple[int, int], alone: bool = True
+) -> dict[str, Float[Tensor, ""]]:
+    """`mask_losses` of the last layer's matched pairs.
+
+    Args:
+        masks: of each example's objects.
+    """
+    pairs = zip(last.example.tolist(), last.target.tolist(), strict=True)
+    wanted = [masks[i][j] for i, j in pairs]
+    return mask_losses(logits[last.example, last.query], wanted, size, sum(map(len, masks)), alone)
 
 
 def mask_losses(
@@ -55,3 +70,29 @@ def enlarged(logits: Float[Tensor, "*m h w"], size: tuple[int, int]) -> Float[Te
 def dice(probs: Float[Tensor, " p"], target: Float[Tensor, " p"]) -> Float[Tensor, ""]:
     """1 less twice the shared part over the sum of both, each with 1 added."""
     return 1 - (2 * (probs * target).sum() + 1) / (probs.sum() + target.sum() + 1)
+
+
+# ---- what is shown ------------------------------------------------------------------------------------------------
+
+
+def shown_masks(logits: Float[Tensor, "q h w"], batch: Batch, i: int, alone: bool = True) -> Float[Tensor, "q y x"]:
+    """Mask logits at the size that the model saw picture `i` in, without its padding.
+
+    Args:
+        alone: nothing beside the picture has a part in them, so that they do not depend on the batch; else as with the authors.
+    """
+    present = batch["pixel_present"][i]
+    height, width = int(present.any(1).sum()), int(present.any(0).sum())
+    return enlarged(logits, (height, width)) if alone else resized(logits, (present.shape[0], present.shape[1]))[:, :height, :width]
+
+
+def nearest(image: Shaped[Tensor, "*n h w"], size: tuple[int, int]) -> Shaped[Tensor, "*n y x"]:
+    """A map at another size, each pixel from the one below its middle, as Pillow does it."""
+    rows, columns = (((torch.arange(new) + 0.5) * old / new).long() for new, old in zip(size, image.shape[-2:], strict=True))
+    return image[..., rows, :][..., columns]
+
+
+def covered(logits: Float[Tensor, "q h w"], batch: Batch, i: int, order: Int[Tensor, " q"], alone: bool = True) -> Bool[Tensor, "q y x"]:
+    """Which pixels of the stored picture `i` each query covers, queries in the order given."""
+    height, width = batch["size_hw"][i].tolist()
+    return nearest(shown_masks(logits, batch, i, alone)[order] > 0, (height, width))  # a probability above a half

@@ -1,4 +1,4 @@
-"""From mask logits to masks of the picture: one for each query, or one map that gives every pixel to one segment.
+"""From mask logits to one map that gives every pixel to one segment.
 
 Source: Carion et al. 2020, section 4.4 and the authors' post-processing.
 """
@@ -7,43 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from pellucid.data.polygons import to_codes
-from pellucid.losses.masks import enlarged, resized
-from pellucid.task import Batch
+from pellucid.losses.masks import nearest
 
 SMALL = 4  # pixels: a segment that is no larger is none
-
-
-def shown_masks(logits: Float[Tensor, "q h w"], batch: Batch, i: int, alone: bool = True) -> Float[Tensor, "q y x"]:
-    """Mask logits at the size that the model saw picture `i` in, without its padding.
-
-    Args:
-        alone: nothing beside the picture has a part in them, so that they do not depend on the batch; else as with the authors.
-    """
-    present = batch["pixel_present"][i]
-    height, width = int(present.any(1).sum()), int(present.any(0).sum())
-    return enlarged(logits, (height, width)) if alone else resized(logits, (present.shape[0], present.shape[1]))[:, :height, :width]
-
-
-def nearest(image: Shaped[Tensor, "*n h w"], size: tuple[int, int]) -> Shaped[Tensor, "*n y x"]:
-    """A map at another size, each pixel from the one below its middle, as Pillow does it."""
-    rows, columns = (((torch.arange(new) + 0.5) * old / new).long() for new, old in zip(size, image.shape[-2:], strict=True))
-    return image[..., rows, :][..., columns]
-
-
-def instance_masks(
-    logits: Float[Tensor, "b q h w"], batch: Batch, order: Int[Tensor, "b q"], alone: bool = True
-) -> list[list[dict[str, Any]]]:
-    """Per picture, in the order given, the run-length codes of the queries' masks at the stored picture's size."""
-    found = []
-    for i, rows in enumerate(order):
-        seen = shown_masks(logits[i], batch, i, alone)[rows] > 0  # a probability above a half
-        height, width = batch["size_hw"][i].tolist()
-        found.append(to_codes(nearest(seen, (height, width))))
-    return found
 
 
 def panoptic(

@@ -7,19 +7,20 @@ from typing import Any
 
 import torch
 from einops import rearrange
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from pellucid.coerce import natural, nearest
-from pellucid.data.boxes import Framed, test_boxes, train_boxes
+from pellucid.data.boxes import Framed, masks_of, test_boxes, train_boxes
 from pellucid.data.padded import bucket_length, picture_batch
 from pellucid.data.pictures import read_labels, readable, where, write_labels
+from pellucid.data.polygons import to_codes
 from pellucid.data.read import require
 from pellucid.data.subset import known_labels
 from pellucid.data.views import IMAGENET_MEAN, IMAGENET_STD
 from pellucid.errors import BadData, BadUsage
-from pellucid.losses.masks import mask_losses
-from pellucid.losses.matching import Costs, Matches, match
+from pellucid.losses.masks import covered, set_mask_losses, shown_masks
+from pellucid.losses.matching import Costs, match
 from pellucid.losses.set_prediction import Truth, Weights, class_amount, named, set_losses
 from pellucid.metrics.coco import coco_metrics
 from pellucid.metrics.panoptic import panoptic_metrics
@@ -30,7 +31,7 @@ from pellucid.nn.detr import Detr, layers_of
 from pellucid.nn.detr_names import ours
 from pellucid.nn.resnet_weights import pretrained_resnet
 from pellucid.task import Batch, Example, Metric, Output
-from pellucid.tasks.detection.masks import instance_masks, panoptic, shown_masks
+from pellucid.tasks.detection.masks import panoptic
 from pellucid.tasks.detection.model import DetectionModel
 from pellucid.tasks.detection.settings import DetectionSettings
 
@@ -87,7 +88,7 @@ class Detection:
         batch["boxes_cxcywh"] = [xyxy_to_cxcywh(f.boxes_xyxy / size) for f, size in zip(framed, shown, strict=True)]
         batch["class_index"] = [torch.tensor([self.index[label] for label in f.labels], dtype=torch.long) for f in framed]
         if self.settings.masks:
-            batch["masks"] = [_masks(f, e) for f, e in zip(framed, examples, strict=True)]
+            batch["masks"] = [masks_of(f, where(e)) for f, e in zip(framed, examples, strict=True)]
         return batch
 
     # ---- the promises ------------------------------------------------------------------------------------------------
@@ -101,14 +102,10 @@ class Detection:
         matches = match(logits, boxes, truth.classes, truth.boxes, costs)
         weights = Weights(told.label_weight, told.box_weight, told.giou_weight, told.no_object_weight)
         losses = named(set_losses(logits, boxes, truth, matches, weights))
-        return losses | (self._mask_losses(output, batch, matches.of_layer(len(logits) - 1), truth) if told.masks else {})
-
-    def _mask_losses(self, output: Output, batch: Batch, last: Matches, truth: Truth) -> dict[str, Float[Tensor, ""]]:
-        logits = output["mask_logits"][last.example, last.query]
-        pairs = zip(last.example.tolist(), last.target.tolist(), strict=True)
-        size = batch["pixel_present"].shape
-        masks = [batch["masks"][i][j] for i, j in pairs]
-        return mask_losses(logits, masks, (size[1], size[2]), truth.num, alone=self.settings.mask_padding)
+        if not told.masks:
+            return losses
+        last, size = matches.of_layer(len(logits) - 1), batch["pixel_present"].shape
+        return losses | set_mask_losses(output["mask_logits"], batch["masks"], last, (size[1], size[2]), told.mask_padding)
 
     def amounts(self, batch: Batch) -> dict[str, float]:
         """Over how much each part of the loss is a mean: weights of queries, or objects."""
@@ -129,10 +126,9 @@ class Detection:
         scale = rearrange(torch.stack([width, height, width, height]), "d b -> b 1 d")
         boxes = cxcywh_to_xyxy(output["boxes_cxcywh"].float()) * scale
         order = scores.argsort(stable=True, dim=-1, descending=True)
-        masks = instance_masks(output["mask_logits"], batch, order, self.settings.mask_padding) if "mask_logits" in output else None
         return [
             self._told(scores[i][rows].tolist(), classes[i][rows].tolist(), boxes[i][rows].tolist(), rows.tolist())
-            | ({} if masks is None else {"masks": masks[i], **self._panoptic(output, batch, i)})
+            | self._masked(output, batch, i, rows)
             for i, rows in enumerate(order)
         ]
 
@@ -141,6 +137,12 @@ class Detection:
         each = zip(labels, queries, scores, strict=True)
         answers = [f"{label}@{query}" for label, query, score in each if score >= self.settings.threshold]
         return {"labels": labels, "scores": scores, "boxes_xyxy": boxes, "queries": queries, "answers": answers}
+
+    def _masked(self, output: Output, batch: Batch, i: int, rows: Int[Tensor, " q"]) -> dict[str, Any]:
+        if "mask_logits" not in output:
+            return {}
+        codes = to_codes(covered(output["mask_logits"][i], batch, i, rows, self.settings.mask_padding))
+        return {"masks": codes, **self._panoptic(output, batch, i)}
 
     def _panoptic(self, output: Output, batch: Batch, i: int) -> dict[str, Any]:
         if not self.stuff:
@@ -193,12 +195,6 @@ class Detection:
     def translate(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Published weights, of the authors, of Hugging Face or of detectron2, under our names."""
         return ours(tensors)[0]
-
-
-def _masks(framed: Framed, example: Example) -> Tensor:
-    if framed.masks is None:
-        raise BadData(f"{where(example)}: its objects have no segmentation, which task.masks needs; read them with ?masks=yes")
-    return framed.masks
 
 
 # ---- building ---------------------------------------------------------------------------------------------------------
