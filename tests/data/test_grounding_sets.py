@@ -131,6 +131,20 @@ def test_what_is_written_is_read_back_as_it_was(tmp_path, emoji):
     assert read(Data(f"modulated:{tmp_path}/m.json?masks=yes")) == [row | {"id": "m.json:0"}]
 
 
+def test_a_mixed_file_and_flickrs_are_read_as_one_set_each_with_its_pictures(tmp_path):
+    for name in ("c/a.jpg", "f/a.jpg"):
+        picture(tmp_path / name)
+    for name, more in (("mixed", {"data_source": "coco"}), ("flickr", {})):
+        dump(tmp_path / f"{name}.json", modulated_tree(image=more))
+    rows = read(Data(f"modulated:{tmp_path}/mixed.json,{tmp_path}/flickr.json?coco={tmp_path}/c&images={tmp_path}/f"))
+    assert [(row["id"], row["image"]) for row in rows] == [
+        ("mixed.json:7", f"{tmp_path}/c/a.jpg"),
+        ("flickr.json:7", f"{tmp_path}/f/a.jpg"),
+    ]
+    with pytest.raises(BadData, match=r"no file .*other\.json"):
+        read(Data(f"modulated:{tmp_path}/mixed.json,{tmp_path}/other.json?coco={tmp_path}/c"))
+
+
 def test_rows_that_the_format_cannot_hold_are_refused(tmp_path):
     row = {"id": "t:1", "image": "/elsewhere/a.png", "caption": "x", "objects": [], "width": 1, "height": 1, "group": "a"}
     for spoiled, told in (({}, "lies outside"), ({"image": b"x"}, "is no file of its own")):
@@ -612,8 +626,10 @@ def test_what_an_expression_asks_for_is_final_and_what_it_goes_by_is_not(tmp_pat
     steps = program("scene", "filter_color blue", "unique", "relate left", "filter_shape cube")
     renamed = [{"type": s["function"], "inputs": s["inputs"], "side_inputs": s["value_inputs"]} for s in steps]
     entry = {"image_filename": SCENE["image_filename"], "refexp": "The cubes left of the blue thing", "program": renamed}
-    dump(tmp_path / "refexps/clevr_ref+_val_refexps.json", {"refexps": [entry]})
-    (row,) = read(Data(f"clevr-ref:{tmp_path}"))
+    alone = entry | {"refexp": "The blue thing", "program": renamed[:3]}
+    dump(tmp_path / "refexps/clevr_ref+_val_refexps.json", {"refexps": [entry, alone]})
+    row, single = read(Data(f"clevr-ref:{tmp_path}"))
+    assert single["expression"] and [found["final"] for found in single["objects"]] == [True] and "expression" not in row
     assert [(words, found["final"]) for (words, _), found in zip(said(row), row["objects"], strict=True)] == [
         (["cubes"], True),
         (["cubes"], True),

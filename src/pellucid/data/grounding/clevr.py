@@ -66,6 +66,8 @@ def questions(place: str, options: Mapping[str, str]) -> Rows:
 def expressions(place: str, options: Mapping[str, str]) -> Rows:
     """A row per expression of CLEVR-Ref+, with `final` on each object: whether it is what the whole caption asks for.
 
+    An `expression`, by which precision is measured, is one that asks for one object.
+
     What the last step of its program finds, or its `_output` where it has one, is what it asks for; others are not final.
 
     Args:
@@ -96,7 +98,7 @@ def expressions(place: str, options: Mapping[str, str]) -> Rows:
         asked = set(programs.asked(program, picture, where))
         row = scene.row(())
         row["objects"] = _objects(scene, programs.spans_of_objects(named), picture, asked)
-        found.append(row)
+        found.append(row | ({"expression": True} if sum(o["final"] for o in row["objects"]) == 1 else {}))
     _tell(unclear, len(unclear) + len(found), str(file), chosen)
     return shared.finished(found, chosen, place)
 

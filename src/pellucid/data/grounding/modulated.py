@@ -19,7 +19,7 @@ OPTIONS: sources.Choices = {
 }
 _OBJECT = "object"  # the one category of the authors' files
 _COLOURS = ("gray", "red", "blue", "green", "brown", "purple", "cyan", "yellow")
-_ATTRIBUTES = ("small", "large", *_COLOURS, "cube", "sphere", "cylinder", "rubber", "metal")
+ATTRIBUTES = ("small", "large", *_COLOURS, "cube", "sphere", "cylinder", "rubber", "metal")  # in the order of the published head
 
 
 def read(place: str, options: Mapping[str, str]) -> Rows:
@@ -31,15 +31,20 @@ def read(place: str, options: Mapping[str, str]) -> Rows:
     `expression`, of PhraseCut's `task`. `group` names the picture.
 
     Args:
-        place: a JSON file.
-        options: `images`, the folder of the pictures; `coco` and `vg`, those of a mixed file, whose entries say which; `spans=caption` to
-            let a box without spans answer the whole caption; `masks=yes` keeps segmentations; `boxes=clip`; `merge=yes` joins the sentences
-            of a picture; `missing=skip` leaves out rows without a picture.
+        place: a JSON file; or several with commas between, as the mixed one and Flickr30k's, by which MDETR was pre-trained.
+        options: `images`, the folder of the pictures; `coco` and `vg`, those of entries that say so, as a mixed file's do;
+            `spans=caption` to let a box without spans answer the whole caption; `masks=yes` keeps segmentations; `boxes=clip`; `merge=yes`
+            joins the sentences of a picture; `missing=skip` leaves out rows without a picture.
     Raises:
         BadData: an entry is not what it should be, with its id.
     """
     chosen = sources.checked("modulated", options, OPTIONS)
-    file = pathlib.Path(place).expanduser()
+    whole = pathlib.Path(place).expanduser()
+    files = [whole] if whole.is_file() else [pathlib.Path(part).expanduser() for part in place.split(",")]
+    return shared.finished([row for file in files for row in _rows(file, chosen)], chosen, place)
+
+
+def _rows(file: pathlib.Path, chosen: Mapping[str, str]) -> Rows:
     tree = sources.read_json(file)
     images, annotations = (shared.listed(tree, key, file) for key in ("images", "annotations"))
     names = _names(tree, file)
@@ -54,8 +59,7 @@ def read(place: str, options: Mapping[str, str]) -> Rows:
         if key not in owned:
             raise BadData(f"{file}: annotation {number} is of image {key!r}, which the file does not have")
         owned[key].append(annotation)
-    found = [_row(image, owned[image["id"]], names, file, chosen) for image in images]
-    return shared.finished(found, chosen, str(file))
+    return [_row(image, owned[image["id"]], names, file, chosen) for image in images]
 
 
 def _names(tree: Any, file: pathlib.Path) -> dict[Any, str]:
@@ -116,9 +120,9 @@ def answer_kind(value: str) -> str:
         return "binary"
     if value.isdecimal():
         return "reg"
-    if value in _ATTRIBUTES:
+    if value in ATTRIBUTES:
         return "attr"
-    raise BadData(f"the answer {value!r} is none of CLEVR's: yes, no, a count, or one of {', '.join(_ATTRIBUTES)}")
+    raise BadData(f"the answer {value!r} is none of CLEVR's: yes, no, a count, or one of {', '.join(ATTRIBUTES)}")
 
 
 def _object(scene: Scene, annotation: Mapping[str, Any], names: Mapping[Any, str], chosen: Mapping[str, str]) -> dict[str, Any]:
