@@ -299,13 +299,24 @@ def test_a_larger_picture_has_larger_things():
         ("train?held=rde-circle", "did you mean 'red'"),
         ("train?held=" + ",".join(f"red-{s}" for s in SHAPES[:4]), "fewer than two combinations with 'red'"),
         ("combinations?held=none", "nothing is held back"),
-        ("train?absent=2", "absent=2: expected a share from 0 to 1"),
-        ("train?absent=few", "absent=few: expected a share"),
+        ("train?absent=2", "absent=2: expected a number from 0 to 1"),
+        ("train?absent=few", "absent=few: expected a number"),
         ("train?kinds=plain,ordnial", "did you mean 'ordinal'"),
         ("train?captoins=2", "did you mean 'captions'"),
         ("train?mentioned=maybe", "expected yes or no"),
+        ("train?scale=3", "scale=3: expected a number from 1 to 2"),
+        ("train?most=9", "most=9: expected a whole number from 3 to 8"),
     ],
 )
 def test_a_wrong_option_is_refused_in_a_line_that_names_it(source, message):
     with pytest.raises(BadUsage, match=message):
         read(Data(f"grounding-world:{source}"))
+
+
+def test_few_large_things_are_larger_and_fewer_and_a_picture_s_captions_may_be_one():
+    usual, few = (read(Data(f"grounding-world:train?num=12&captions=3{more}")) for more in ("", "&scale=1.7&most=4"))
+    area = [[(b[2] - b[0]) * (b[3] - b[1]) for row in rows for b in (o["box_xyxy"] for o in row["things"])] for rows in (usual, few)]
+    assert max(len(row["things"]) for row in few) == 4 < max(len(row["things"]) for row in usual)
+    assert sum(area[1]) / len(area[1]) > 2 * sum(area[0]) / len(area[0])
+    joined = read(Data("grounding-world:train?num=12&captions=3&merge=yes"))
+    assert len(joined) < len(usual) and sum(len(row["objects"]) for row in joined) == sum(len(row["objects"]) for row in usual)

@@ -16,6 +16,7 @@ from jaxtyping import UInt8
 
 from pellucid.coerce import nearest
 from pellucid.data import paint, sources
+from pellucid.data.grounding.merge import merged
 from pellucid.data.grounding.world_captions import (
     COLOURS,
     EXPRESSIONS,
@@ -38,8 +39,8 @@ from pellucid.errors import BadUsage
 
 PARTS: Mapping[str, int] = {"train": 4000, "dev": 500, "test": 1000, "combinations": 1000}
 OPTIONS: sources.Choices = {
-    **dict.fromkeys(("mentioned", "group"), ("yes", "no")),
-    **dict.fromkeys(("num", "size", "seed", "held", "absent", "captions", "kinds"), ()),
+    **dict.fromkeys(("mentioned", "group", "merge"), ("yes", "no")),
+    **dict.fromkeys(("num", "size", "seed", "held", "absent", "captions", "kinds", "scale", "most"), ()),
 }
 HELD = (  # of every colour one shape, of every shape one or two colours
     *(("red", "square"), ("orange", "circle"), ("yellow", "triangle"), ("green", "cross")),
@@ -64,6 +65,9 @@ class _Asked:
     kinds: tuple[str, ...]
     mentioned: bool
     group: bool
+    merge: bool = False
+    scale: float = 1.0
+    most: int = 8
 
 
 def read(place: str, options: Mapping[str, str]) -> Rows:
@@ -77,14 +81,18 @@ def read(place: str, options: Mapping[str, str]) -> Rows:
         options: `num` pictures; `size` of their sides in pixels, 64 to 1024; `seed`; `held=red-square,blue-circle` or `none`; `absent`, the
             share of captions one of whose phrases nothing is called; up to so many `captions` of each picture; `kinds=plain,relation` of
             captions; `mentioned=no` leaves out the boxes of things that are mentioned to tell another by; `group=no` leaves out `group`, by
-            which a picture is kept from lying on both sides of a split: what is learned by heart may then be asked for.
+            which a picture is kept from lying on both sides of a split: what is learned by heart may then be asked for; `scale` by which
+            things are larger, 1 to 2, and `most` of them in a picture, 3 to 8: few large things are learned from fewer pictures;
+            `merge=yes` joins a picture's captions to one, where they name different things.
     Raises:
         BadUsage: another part or option.
     """
     if place not in PARTS:
         raise BadUsage(f"grounding-world:{place}: no such part{nearest(place, list(PARTS))}")
     asked = _asked(place, options)
-    return [row for i in range(asked.num) for row in _rows(place, i, asked)]
+    rows = [row for i in range(asked.num) for row in _rows(place, i, asked)]
+    rows = merged(rows) if asked.merge else rows
+    return rows if asked.group else [{key: value for key, value in row.items() if key != "group"} for row in rows]
 
 
 def _rows(place: str, number: int, asked: _Asked) -> Iterator[dict[str, Any]]:
@@ -99,7 +107,7 @@ def _rows(place: str, number: int, asked: _Asked) -> Iterator[dict[str, Any]]:
         "image": paint.png(_painted(brush, scene, outlines)),
         "width": asked.size,
         "height": asked.size,
-        **({"group": f"{group}?seed={asked.seed}"} if asked.group else {}),
+        "group": f"{group}?seed={asked.seed}",
         "things": [{**thing.words._asdict(), "box_xyxy": box} for thing, box in zip(scene.things, boxes, strict=True)],
     }
     for k, (kind, caption) in enumerate(told):
@@ -151,11 +159,14 @@ def _asked(place: str, options: Mapping[str, str]) -> _Asked:
         _whole(chosen, "size", 128, 64, 1024),
         _whole(chosen, "seed", 0, 0, 2**63 - 1),
         held,
-        _share(chosen.get("absent", "0")),
+        _number(chosen, "absent", 0, 0, 1),
         _whole(chosen, "captions", 1, 1, 20),
         kinds,
         chosen.get("mentioned") != "no",
         chosen.get("group") != "no",
+        chosen.get("merge") == "yes",
+        _number(chosen, "scale", 1, 1, 2),
+        _whole(chosen, "most", 8, 3, 8),
     )
 
 
@@ -166,14 +177,15 @@ def _whole(options: Mapping[str, str], name: str, usual: int, least: int, most: 
     return int(given)
 
 
-def _share(given: str) -> float:
+def _number(options: Mapping[str, str], name: str, usual: float, least: float, most: float) -> float:
+    given = options.get(name, str(usual))
     try:
-        share = float(given)
+        number = float(given)
     except ValueError:
-        share = -1.0
-    if not 0 <= share <= 1:
-        raise BadUsage(f"grounding-world: absent={given}: expected a share from 0 to 1")
-    return share
+        number = math.nan
+    if not least <= number <= most:
+        raise BadUsage(f"grounding-world: {name}={given}: expected a number from {least:g} to {most:g}")
+    return number
 
 
 def _held(given: str | None) -> frozenset[Combination]:
@@ -245,13 +257,13 @@ def _things(draw: random.Random, new: bool, asked: _Asked) -> Scene:
     some = list(itertools.product(_sampled(draw, COLOURS, 2 + int(draw.random() * 3)), _sampled(draw, SHAPES, 2 + int(draw.random() * 2))))
     pool = [pair for pair in some if new or pair not in asked.held] or [draw_of(draw, sorted(_free(asked.held)))]
     first = draw_of(draw, sorted(asked.held)) if new else draw_of(draw, pool)
-    wanted = 3 + int(draw.random() * 6)
+    wanted = 3 + int(draw.random() * (asked.most - 2))
     alike = min(wanted, draw_of(draw, (1, 1, 2, 3)))
     pairs = [first] * alike + [draw_of(draw, pool) for _ in range(wanted - alike)]
     found: list[Thing] = []
     for _ in range(8 * wanted):
         colour, shape = pairs[len(found)]
-        thing = _placed(draw, colour, shape, asked.size)
+        thing = _placed(draw, colour, shape, asked)
         if all(max(abs(thing.x - o.x), abs(thing.y - o.y)) > _reach(thing) + _reach(o) + 2 for o in found):
             found.append(thing)
         if len(found) == wanted:
@@ -259,12 +271,12 @@ def _things(draw: random.Random, new: bool, asked: _Asked) -> Scene:
     return Scene(tuple(found), asked.size) if len(found) > 2 else _things(draw, new, asked)
 
 
-def _placed(draw: random.Random, colour: str, shape: str, side: int) -> Thing:
+def _placed(draw: random.Random, colour: str, shape: str, asked: _Asked) -> Thing:
     size, pattern = draw_of(draw, SIZES), draw_of(draw, PATTERNS)
     low, high = _RADII[size]
-    radius = (low + (high - low) * draw.random()) * side / 128
+    radius = (low + (high - low) * draw.random()) * asked.scale * asked.size / 128
     margin = 1.25 * radius + 2
-    x, y = (margin + (side - 2 * margin) * draw.random() for _ in range(2))
+    x, y = (margin + (asked.size - 2 * margin) * draw.random() for _ in range(2))
     return Thing(Words(size, pattern, colour, shape), x, y, radius)
 
 
