@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pellucid.data import sources
+from pellucid.data.map_sources import MOST, VOID, Drawn
 from pellucid.data.sources import Rows, log
 from pellucid.errors import BadData
 
@@ -18,6 +19,8 @@ OPTIONS: sources.Choices = {
     "boxes": ("refuse", "clip"),
     "objects": ("keep", "drop"),
     "masks": ("yes", "no"),
+    "maps": ("yes", "no"),
+    "crowds": ("void", "class"),
     "format": ("xywh", "xyxy"),
 }
 SLACK = 2.0  # pixels by which a box may reach over the edge, as rounding leaves some
@@ -44,7 +47,8 @@ def read(place: str, options: Mapping[str, str]) -> Rows:
         options: `split`; `images`, the folder of the pictures; `missing=skip` leaves out pictures without a file; `empty=drop` those
             without any annotation, as the loader of ASL's authors does; `boxes=clip` cuts off boxes that reach further than two pixels
             over the edge; `objects=drop` keeps the labels only, which takes less memory; `masks=yes` keeps polygons and run lengths;
-            `format=xyxy` reads boxes as corners.
+            `maps=yes` gives each picture a `map` painted from these (`map_sources`), crowds undermost, then the bigger ones under the
+            smaller; a crowd's pixels are void, or with `crowds=class` of its class; `format=xyxy` reads boxes as corners.
     Raises:
         BadData: the file is not what COCO's is, with the id of the annotation; or pictures are missing.
     """
@@ -66,6 +70,8 @@ def rows_of(tree: Any, found: Place, chosen: Mapping[str, str]) -> Rows:
     rows = _rows(images, tree["annotations"], names, found)
     if chosen.get("objects") != "drop":
         rows = _with_objects(rows, tree, names, boxes, chosen.get("masks") == "yes", found.file)
+    if chosen.get("maps") == "yes":
+        rows = _with_maps(rows, tree["annotations"], names, chosen.get("crowds") == "class", found.file)
     if chosen.get("empty") == "drop":
         full = {annotation["image_id"] for annotation in tree["annotations"]}
         rows = [row for row in rows if row["image_id"] in full]
@@ -269,6 +275,37 @@ def _with_objects(
     if flat:
         log.warning("%s: %d boxes have no width or no height and are left out, first that of %s", file, len(flat), flat[0])
     return [{**row, "objects": objects[row["image_id"]]} for row in rows]
+
+
+def _with_maps(rows: Rows, annotations: list[dict[str, Any]], names: dict[int, str], classed: bool, file: pathlib.Path) -> Rows:
+    """The rows with maps of their annotations' outlines.
+
+    Args:
+        classed: crowds are painted as their class and not as void.
+    """
+    if len(names) > MOST:
+        raise BadData(f"{file}: {len(names)} categories; a map tells at most {MOST} apart")
+    index = {category: i for i, category in enumerate(names, 1)}
+    found: dict[int, list[dict[str, Any]]] = {row["image_id"]: [] for row in rows}
+    for a in annotations:
+        if not a.get("segmentation"):
+            raise BadData(f"{file}: {_named(a)} has no segmentation, so its pixels are not known; read without ?maps=yes")
+        found[a["image_id"]].append(a)
+    crowds = sum(bool(a.get("iscrowd", 0)) for a in annotations)
+    if crowds:
+        log.info("%s: %d crowds are %s in the maps", file, crowds, "painted as their class" if classed else "void")
+    for row in rows:
+        below = sorted(found[row["image_id"]], key=lambda a: (not a.get("iscrowd", 0), -_extent(a)))
+        indices = [VOID if a.get("iscrowd", 0) and not classed else index[a["category_id"]] for a in below]
+        outlines = tuple((i, a["segmentation"]) for i, a in zip(indices, below, strict=True))
+        row["map"] = Drawn(int(row["height"]), int(row["width"]), outlines, tuple(f"{file}: {_named(a)}" for a in below))
+    return rows
+
+
+def _extent(annotation: Mapping[str, Any]) -> float:
+    """By what objects are laid over each other: the area that the file says, else the box's."""
+    area = annotation.get("area")
+    return float(area) if isinstance(area, (int, float)) else float(annotation["bbox"][2] * annotation["bbox"][3])
 
 
 def _area(annotation: dict[str, Any], box: list[float], file: pathlib.Path) -> float:

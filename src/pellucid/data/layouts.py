@@ -35,9 +35,10 @@ KINDS = {
     "pack": "pictures in one .npz file: arrays data, offsets, labels, classes; option ?names=ARRAY",
     "imagenet": "ImageNet and its relatives; options ?set=val|v2|a|r|sketch&label=name&classes=FILE&real=yes&among=present",
     "coco": "COCO instances, a folder or FILE.json; options ?split=train2017&images=DIR&missing=skip&empty=drop&boxes=clip&format=xyxy"
-    "&masks=yes&objects=drop",
+    "&masks=yes&maps=yes&crowds=class&objects=drop",
     "panoptic": "COCO's panoptic segments, a folder or FILE.json; options ?split=val2017&images=DIR&segments=DIR&masks=yes",
-    "voc": "PASCAL VOC; options ?set=trainval&year=2007,2012&classes=FILE&missing=skip",
+    "voc": "PASCAL VOC; options ?set=trainval&year=2007,2012&classes=FILE&missing=skip&lists=Segmentation&maps=yes (or only)&boxes=some"
+    "&set=train_aug&sbd=DIR",
     "nuswide": "table of path, list of tags and split, as ASL's authors prepared NUS-WIDE; options ?split=train&images=DIR&missing=skip",
     "openimages": "Open Images' verified labels; options ?split=validation&images=DIR&missing=skip&classes=trainable",
     "live": "LIVE release 2: distorted pictures, their originals, DMOS; of this and the next, ?references=A,B&without=A,B&kinds=A,B"

@@ -36,6 +36,19 @@ def texts(path: str, name: str) -> list[str]:
     return [str(cell[0]) for cell in cells]
 
 
+def field(path: str, name: str, part: str) -> np.ndarray:
+    """A field of a variable that is one struct.
+
+    Raises:
+        BadData: as `numbers`, or the variable is no such struct.
+    """
+    found = _variable(path, name)
+    inside = found.ravel()[0][part] if found.dtype.names and part in found.dtype.names and found.size == 1 else None
+    if not isinstance(inside, np.ndarray):
+        raise BadData(f"{path}: {name} is no struct with a field {part}")
+    return inside
+
+
 def _variable(path: str, name: str) -> np.ndarray:
     from scipy.io import loadmat, matlab
 

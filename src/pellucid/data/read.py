@@ -26,7 +26,8 @@ _KINDS = {
     "polarity": "train, dev, test, away: generated sentences with one planted word of praise or blame; no download",
     "digits": "train, test: the handwritten digits that scikit-learn carries, 32 x 32 pixels; no download",
     "digit-grid": "train, test: up to eight of these digits in a picture, 80 labels; no download",
-    "shapes": "train, test, away: generated discs, squares and triangles with their boxes; options ?num=N&sizes=mixed&masks=yes",
+    "shapes": "train, test, away: generated discs, squares and triangles with their boxes; options ?num=N&sizes=mixed&masks=yes"
+    "&maps=yes (or a share: &boxes=0.8&maps=0.3)",
     "textures": "train, test: generated pictures without labels, patched together of textures; options ?num=N&sizes=mixed",
     "grounding-world": "train, dev, test, combinations: generated coloured shapes and captions about them;"
     " options ?num=N&size=128&seed=S&held=red-square,blue-circle&absent=0.1&captions=N&kinds=plain,relation&mentioned=no&group=no",

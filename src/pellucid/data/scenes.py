@@ -5,6 +5,7 @@ A picture depends on its set, its number and the options, and on nothing else.
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -16,13 +17,14 @@ from pellucid.data.sources import Rows
 from pellucid.errors import BadUsage
 
 CLASSES = ("disc", "square", "triangle")
-SHAPES: sources.Choices = {"num": (), "sizes": ("same", "mixed"), "masks": ("yes", "no")}
+SHAPES: sources.Choices = {"num": (), "sizes": ("same", "mixed"), "masks": ("yes", "no"), "maps": (), "boxes": ()}
 TEXTURES: sources.Choices = {"num": (), "sizes": ("same", "mixed")}
 SIDE, SIDES = 96, (64, 128)  # pixels of a picture's sides: all the same, or drawn for each picture and side
 _RADII = 10.0, 20.0  # from a shape's middle to its corners, in pixels
 _CORNERS = {"disc": 32, "square": 4, "triangle": 3}
 _PARTS = {"shapes": {"train": 400, "test": 200, "away": 200}, "textures": {"train": 1000, "test": 200}}
 _APART = 0.02  # the share of a shape's box that another's may cover
+_GOLDEN = (math.sqrt(5) - 1) / 2  # its multiples lie evenly between whole numbers, wherever one stops
 _CELLS = 6, 12  # patches of one texture in a picture of textures
 
 
@@ -33,11 +35,15 @@ def read_shapes(place: str, options: Mapping[str, str]) -> Rows:
     lie on a coloured ground, so that colour and texture have moved and outlines have not.
 
     Args:
-        options: `num` pictures; `sizes=mixed` for sides of 64 to 128 pixels instead of 96; `masks=yes` for outlines as `segmentation`.
+        options: `num` pictures; `sizes=mixed` for sides of 64 to 128 pixels instead of 96; `masks=yes` for outlines as `segmentation`;
+            `maps=yes` for a `map` of the pixels' classes (`map_sources`), the boxes then being those of each shape's pixels;
+            `maps=0.3` gives it to this share of the pictures, and `boxes=0.8` objects to that share: every picture has one of
+            them, and as few as can be both. The pictures stay what they are.
     Raises:
-        BadUsage: another part or option.
+        BadUsage: another part or option, or shares by which a picture would have neither.
     """
     chosen = sources.checked("shapes", options, SHAPES)
+    boxed, mapped = _shares(place, chosen)
     rows: Rows = []
     for i in range(_num("shapes", place, chosen)):
         draw = _stream("shapes", place, i)
@@ -68,6 +74,8 @@ def read_shapes(place: str, options: Mapping[str, str]) -> Rows:
                 "objects": objects,
             }
         )
+        if mapped:
+            rows[-1] = _with_map(rows[-1], [points for _, points in outlines], _standing(i) < boxed, _standing(i) >= 1 - mapped)
     return rows
 
 
@@ -98,6 +106,29 @@ def _num(kind: str, place: str, options: Mapping[str, str]) -> int:
     if not given.isdecimal() or int(given) < 1:
         raise BadUsage(f"{kind}: num={given}: expected a whole number above 0")
     return int(given)
+
+
+def _shares(place: str, options: Mapping[str, str]) -> tuple[float, float]:
+    """The shares of pictures that have objects and that have a map."""
+    found = []
+    for name, default in (("boxes", "yes"), ("maps", "no")):
+        text = options.get(name, default)
+        number = {"yes": 1.0, "no": 0.0}.get(text)
+        try:
+            number = float(text) if number is None else number
+        except ValueError:
+            number = -1.0
+        if not 0 <= number <= 1:
+            raise BadUsage(f"shapes: {name}={text}: expected yes, no, or a share of the pictures from 0 to 1")
+        found.append(number)
+    if sum(found) < 1 - 1e-9:
+        raise BadUsage(f"shapes:{place}: boxes={found[0]:g} and maps={found[1]:g}: some pictures would have neither; make it 1 together")
+    return found[0], found[1]
+
+
+def _standing(number: int) -> float:
+    """Where a picture stands between 0 and 1, evenly spread whatever their number."""
+    return (number + 0.5) * _GOLDEN % 1
 
 
 def _stream(kind: str, place: str, number: int) -> np.random.Generator:
@@ -140,6 +171,21 @@ def _covered(one: Points, other: Points) -> float:
 def _area(points: Points) -> float:
     x, y = points.T
     return float(abs(x @ np.roll(y, 1) - y @ np.roll(x, 1)) / 2)
+
+
+def _with_map(row: dict[str, Any], outlines: list[Points], boxed: bool, mapped: bool) -> dict[str, Any]:
+    """The row with its boxes around the pixels that its shapes have most of, its map of these pixels, or only one of both."""
+    from pellucid.data.maps import encode
+
+    at, indices = paint.places(row["width"], row["height"]), np.zeros((row["height"], row["width"]), dtype=np.uint8)
+    objects = []
+    for found, points in zip(row["objects"], outlines, strict=True):
+        inside = paint.coverage(points, at)[..., 0] >= 0.5
+        indices[inside] = CLASSES.index(found["label"]) + 1
+        (top, bottom), (left, right) = (np.flatnonzero(inside.any(axis))[[0, -1]].tolist() for axis in (1, 0))
+        objects.append({**found, "box_xyxy": [float(x) for x in (left, top, right + 1, bottom + 1)], "area": float(inside.sum())})
+    told = {key: value for key, value in row.items() if key != "objects"}
+    return told | ({"objects": objects} if boxed else {}) | ({"map": encode(indices)} if mapped else {})
 
 
 # ---- paint --------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pellucid.coerce import nearest
+from pellucid.data.map_sources import recoded
 from pellucid.errors import BadData
 
 
@@ -96,6 +97,9 @@ class Renamed:
             changed["objects"] = self._labelled(example["objects"])
         if isinstance(example.get("panoptic"), dict):
             changed["panoptic"] = {**example["panoptic"], "segments": self._labelled(example["panoptic"]["segments"])}
+        if example.get("map") is not None and changed.get("classes", example.get("classes")) != example.get("classes"):
+            names = [self.labels.get(name, name) for name in example["classes"]]
+            changed["map"] = recoded(example["map"], names, changed["classes"])
         return {**example, **changed}
 
     def _labelled(self, found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

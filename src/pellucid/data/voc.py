@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.parsers import expat
 
-from pellucid.data import sources
+from pellucid.data import sources, voc_maps
 from pellucid.data.sources import Rows, log
 from pellucid.errors import BadData, UnsafeInput
 
@@ -15,7 +15,16 @@ _ANIMALS = ("bird", "cat", "cow", "dog", "horse", "person", "sheep")
 _RIDDEN = ("aeroplane", "bicycle", "boat", "bus", "car", "motorbike", "train")
 _INDOORS = ("bottle", "chair", "diningtable", "pottedplant", "sofa", "tvmonitor")
 CLASSES = tuple(sorted(_ANIMALS + _RIDDEN + _INDOORS))  # VOC's own order is that of the alphabet
-OPTIONS: sources.Choices = {"set": (), "year": (), "classes": (), "missing": ("refuse", "skip")}
+OPTIONS: sources.Choices = {
+    "set": (),
+    "year": (),
+    "classes": (),
+    "missing": ("refuse", "skip"),
+    "lists": ("Main", "Segmentation"),
+    "maps": ("no", "yes", "only"),
+    "boxes": ("yes", "some", "no"),
+    "sbd": (),
+}
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
 _STATES = {"1": "labels", "0": "unknown", "-1": ""}
 
@@ -26,11 +35,15 @@ def read(place: str, options: Mapping[str, str]) -> Rows:
     Where `Annotations/` is there: `width`, `height` and `objects` with `label`, `box_xyxy` in pixels, `area` (the box's), `crowd` (never),
     `difficult`, `truncated` and an `id`; `image_id` and `id` count pictures and objects of the set from 1, `category_ids` the classes.
     The files count pixels from 1 and name the last one inside; our boxes run from 0 to its far edge.
+    With `maps`, of pictures that have one, `map`: the file of the class of each pixel, in the order of `classes` (`map_sources`).
 
     Args:
         place: the folder of `ImageSets`, or one around it (`VOCdevkit`, with `year`).
-        options: `set` train, val, trainval or test; `year`, or several as 2007,2012; `classes`, a file of names where they are not
-            VOC's or the files' own; `missing=skip` leaves out pictures without a file.
+        options: `set` train, val, trainval or test, or train_aug, all that SBD and VOC's own list have maps of but those of `val`; `year`,
+            or several as 2007,2012; `classes`, a file of names where they are not VOC's or the files' own, in the order of the maps'
+            indices; `missing=skip` leaves out pictures without a file; `lists=Segmentation` reads the lists of pictures with maps;
+            `maps=yes` gives maps where there are some, `maps=only` leaves out pictures without; `boxes=some` lets pictures with a map
+            be without annotation, of which the row then has no `objects`, and `boxes=no` reads none; `sbd`, the folder of SBD.
     Raises:
         BadData: a file is missing or damaged, or the lists contradict each other.
         UnsafeInput: an annotation that defines entities.
@@ -40,29 +53,34 @@ def read(place: str, options: Mapping[str, str]) -> Rows:
     if len(years) > 1:
         return _joined([read(place, {**chosen, "year": year}) for year in years], place)
     root, part = _root(sources.folder_of(place), chosen.get("year")), chosen.get("set", "trainval")
-    lists = root / "ImageSets" / "Main"
-    per_class = {p.name.removesuffix(f"_{part}.txt"): p for p in sorted(lists.glob(f"*_{part}.txt"))}
-    names = _members(lists, part, per_class)
-    trees = {name: _annotation(root / "Annotations" / f"{name}.xml") for name in names} if (root / "Annotations").is_dir() else {}
+    lists = root / "ImageSets" / chosen.get("lists", "Main")
+    aug = part == voc_maps.AUGMENTED
+    tell = chosen.get("lists") != "Segmentation" and not aug
+    per_class = {p.name.removesuffix(f"_{part}.txt"): p for p in sorted(lists.glob(f"*_{part}.txt"))} if tell else {}
+    names = voc_maps.augmented(root, chosen.get("sbd")) if aug else _members(lists, part, per_class)
+    maps = voc_maps.maps_of(root, names, chosen) if chosen.get("maps", "no") != "no" else {}
+    if chosen.get("maps") == "only":
+        names = [name for name in names if name in maps]
+    trees = _trees(root, names, chosen.get("boxes", "yes"), maps)
     classes = _classes(chosen, per_class, trees)
-    states = _states(per_class, names, classes) if per_class else {name: _from_objects(trees[name]["objects"]) for name in names if trees}
-    if not states:
-        raise BadData(f"{root}: neither ImageSets/Main/CLASS_{part}.txt nor Annotations; no labels to read")
+    states = _states(per_class, names, classes) if per_class else {name: _from_objects(tree["objects"]) for name, tree in trees.items()}
+    if not states and not maps:
+        raise BadData(f"{root}: neither {lists.name}/CLASS_{part}.txt nor Annotations; no labels to read")
     category_ids = tuple(range(1, len(classes) + 1))
     rows: Rows = [
         {
             "id": f"{root.name}:{name}",
             "image": sources.inside(str(root / "JPEGImages"), f"{name}.jpg", f"{lists}/{part}.txt"),
-            "labels": [c for c in classes if states[name].get(c) == "labels"],
-            "unknown": [c for c in classes if states[name].get(c) == "unknown"],
+            **_told(states.get(name), classes),
             "classes": classes,
             "category_ids": category_ids,
             "image_id": number,
             **trees.get(name, {}),
+            **({"map": maps[name]} if name in maps else {}),
         }
         for number, name in enumerate(names, 1)
     ]
-    _number([o for name in trees for o in trees[name]["objects"]])
+    _number([o for tree in trees.values() for o in tree["objects"]])
     return sources.with_pictures(rows, chosen.get("missing", "refuse"), str(root))
 
 
@@ -95,13 +113,22 @@ def _members(lists: pathlib.Path, part: str, per_class: Mapping[str, pathlib.Pat
     if not file.is_file() and not per_class:
         there = sorted(p.stem for p in lists.glob("*.txt") if "_" not in p.stem)
         raise BadData(f"no file {file}; choose one with ?set=, of {', '.join(there) or 'none'}")
-    source = file if file.is_file() else next(iter(per_class.values()))
-    names = [line.split()[0] for line in sources.read_text(source).splitlines() if line.strip()]
-    if not names:
-        raise BadData(f"{source}: the file is empty")
-    if sources.repeated(names) is not None:
-        raise BadData(f"{source}: picture {sources.repeated(names)} is listed twice")
-    return names
+    return voc_maps.names_of(file if file.is_file() else next(iter(per_class.values())))
+
+
+def _trees(root: pathlib.Path, names: Sequence[str], boxes: str, maps: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """What the annotations say, by picture, of those that have one; only one with a map may be without, and only where asked for."""
+    folder = root / "Annotations"
+    if boxes == "no" or not folder.is_dir():
+        return {}
+    listing = sources.Listing()
+    wanted = [name for name in names if boxes == "yes" or name not in maps or listing.has(f"{folder}/{name}.xml")]
+    return {name: _annotation(folder / f"{name}.xml") for name in wanted}
+
+
+def _told(states: Mapping[str, str] | None, classes: Sequence[str]) -> dict[str, list[str]]:
+    """`labels` and `unknown` of a picture; nothing of one whose classes nobody tells."""
+    return {} if states is None else {state: [c for c in classes if states.get(c) == state] for state in ("labels", "unknown")}
 
 
 def _classes(chosen: Mapping[str, str], per_class: Mapping[str, Any], trees: Mapping[str, dict[str, Any]]) -> tuple[str, ...]:
@@ -148,11 +175,18 @@ def _annotation(path: pathlib.Path) -> dict[str, Any]:
     """Width, height and objects of one picture."""
     root = xml_root(path)
     width, height = (int(x) for x in _numbers(root, "size", ("width", "height"), path))
+    if width < 1 or height < 1:
+        raise BadData(f"{path}: the size is {width} x {height}; expected that of the picture")
     objects = [_object(o, width, height, path) for o in root.findall("object")]
     whole = [o for o in objects if o["area"] > 0]
     if len(whole) < len(objects):
         # the files may name a pixel one past the edge: of such an object nothing is left
         log.warning("%s: %d objects lie past the edge of the picture and are left out", path, len(objects) - len(whole))
+    thin = [o for o in whole if o["area"] <= 1]
+    if thin:
+        log.warning(
+            "%s: the box of a %s is one pixel; it counts where it is measured, and views for training leave it out", path, thin[0]["label"]
+        )
     return {"width": width, "height": height, "objects": whole}
 
 
