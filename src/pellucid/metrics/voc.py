@@ -4,6 +4,7 @@ Our boxes are edges (a pixel of the file's `xmin` begins at xmin - 1), so that p
 every width and height because its corners are pixels that belong to the box.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +20,13 @@ IOU = 0.5
 RECALLS = np.arange(0, 1.1, 0.1)  # floats as VOC's evaluators in Python have them: 3 of 10 do not reach the fourth, 0.30000000000000004
 
 
-def voc_metrics() -> dict[str, Metric]:
-    """VOC's two numbers: precision at eleven recalls (until 2009) and the area under the curve (from 2010)."""
-    memo = Memo(_read)
+def voc_metrics(read: Callable[[Any, Example], Picture] = picture_of) -> dict[str, Metric]:
+    """VOC's two numbers: precision at eleven recalls (until 2009) and the area under the curve (from 2010).
+
+    Args:
+        read: what of a pair is measured.
+    """
+    memo = Memo(Judging(read))
     return {"voc_AP50_11point": VocAveragePrecision(True, memo), "voc_AP50": VocAveragePrecision(False, memo)}
 
 
@@ -53,7 +58,7 @@ class VocAveragePrecision:
 
     def __init__(self, eleven: bool = False, memo: Memo[Judged] | None = None):
         self.eleven = eleven
-        self.memo = memo or Memo(_read)
+        self.memo = memo or Memo(Judging(picture_of))
         self.rows: list[Judged] = []
 
     def update(self, prediction: Any, example: Example) -> None:
@@ -114,8 +119,15 @@ def average_precision(
     return interpolated(hits, seen, total, RECALLS) if eleven else under(hits, seen, total)
 
 
-def _read(prediction: Any, example: Example) -> Judged:
-    return judged(picture_of(prediction, example))
+class Judging:
+    """A pair's detections, judged."""
+
+    def __init__(self, read: Callable[[Any, Example], Picture]):
+        self.read = read
+
+    def __call__(self, prediction: Any, example: Example) -> Judged:
+        """What `judged` says of what is read."""
+        return judged(self.read(prediction, example))
 
 
 def judged(picture: Picture) -> Judged:
