@@ -9,7 +9,7 @@ import torch
 import transformers
 from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoConfig, PretrainedConfig
+from transformers import AutoConfig, AutoModel, PretrainedConfig
 
 from pellucid.errors import BadData
 
@@ -60,6 +60,20 @@ def load_weights(kind: Any, name: str, config: Any, left_out: str = r"(?!)") -> 
     missing = sorted(k for k in told["missing_keys"] if not re.match(left_out, k))
     if missing:
         raise BadData(f"model {name!r}: its weights lack {', '.join(missing[:4])}{' ...' if len(missing) > 4 else ''}")
+    return model
+
+
+def encoder_of(config: Any, name: str = "", pooler: bool = False) -> nn.Module:
+    """The encoder of the configuration in float32, with the weights of `load_weights`, or random ones where there is no name.
+
+    Args:
+        pooler: keep the part that makes one vector of a text, where it has one; which nothing reads must not wait for a gradient.
+    Raises:
+        BadData: as `load_weights`; the pooler's may be missing, and are random then.
+    """
+    model: nn.Module = load_weights(AutoModel, name, config, r"pooler\.") if name else AutoModel.from_config(config).float()
+    if not pooler and getattr(model, "pooler", None) is not None:
+        model.pooler = None  # type: ignore[assignment]
     return model
 
 

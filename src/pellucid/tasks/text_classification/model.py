@@ -11,9 +11,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence
-from transformers import AutoModel
 
-from pellucid.nn.language import load_config, load_weights
+from pellucid.nn.language import encoder_of, load_config
 from pellucid.task import Batch, Output
 
 
@@ -99,20 +98,7 @@ def load_encoder(name: str, dropout: float, from_random: bool) -> nn.Module:
     Raises:
         BadData: no such model, weights missing, or keys of the encoder that the file does not have.
     """
-    config = load_config(name, dropout)
-    return bare(config) if from_random else without_pooler(load_weights(AutoModel, name, config, r"pooler\."))
-
-
-def bare(config: Any) -> nn.Module:
-    """The architecture with fresh weights."""
-    return without_pooler(AutoModel.from_config(config).float())
-
-
-def without_pooler(encoder: nn.Module) -> nn.Module:
-    """BERT's pooler is never used here, so it must not wait for a gradient."""
-    if getattr(encoder, "pooler", None) is not None:
-        encoder.pooler = None  # type: ignore[assignment]
-    return encoder
+    return encoder_of(load_config(name, dropout), "" if from_random else name)
 
 
 # ---- baselines --------------------------------------------------------------------------------------------------------

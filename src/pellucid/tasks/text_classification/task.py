@@ -21,10 +21,10 @@ from pellucid.data.tokens import Tokenizer, Words, load_pieces, load_tokenizer
 from pellucid.errors import BadData
 from pellucid.metrics.classification import Accuracy, MacroF1
 from pellucid.metrics.regression import RMSE, Pearson, Spearman
-from pellucid.nn.language import blocks
+from pellucid.nn.language import blocks, encoder_of
 from pellucid.task import Batch, Example, Metric, Output, Site
 from pellucid.tasks.text_classification.data import read_vectors
-from pellucid.tasks.text_classification.model import Baseline, Encoder, bare, load_encoder
+from pellucid.tasks.text_classification.model import Baseline, Encoder, load_encoder
 from pellucid.tasks.text_classification.settings import BASELINES, TextSettings
 
 log = logging.getLogger("pellucid")
@@ -206,7 +206,7 @@ def restore(settings: TextSettings, folder: pathlib.Path) -> TextClassification:
     if isinstance(tokenizer, Words):
         model: nn.Module = _baseline(settings, tokenizer.vocabulary, len(labels), pairs)
         return TextClassification(model, tokenizer, labels, settings.max_length, pairs)
-    encoder = bare(AutoConfig.from_pretrained(folder, trust_remote_code=False))
+    encoder = encoder_of(AutoConfig.from_pretrained(folder, trust_remote_code=False))
     model = Encoder(encoder, len(labels) or 1, not labels, settings.pooling, settings.head_dropout)
     return TextClassification(model, tokenizer, labels, _most(settings, encoder), pairs)
 
