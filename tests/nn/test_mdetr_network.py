@@ -291,3 +291,24 @@ def test_timms_maps_are_timms_and_its_norms_do_not_move():
     still = {name.split(".")[1] for name, p in ours.named_parameters() if not p.requires_grad}
     assert still == {"conv_stem", "blocks"}
     assert all(p.requires_grad != name.startswith(("net.conv_stem", "net.blocks.0.")) for name, p in ours.named_parameters())
+
+
+def test_timms_weights_give_timms_maps_whatever_its_norms_have_beside_the_variance():
+    import timm
+
+    plain = timm.create_model("tf_efficientnet_lite0", num_classes=0)  # whose norms have 0.001 beside the variance
+    theirs = timm.create_model("tf_efficientnet_lite0", features_only=True, out_indices=(1, 2, 3, 4)).eval()
+    state = {name: torch.rand_like(v) * 0.1 + 0.01 if name.endswith("var") else v for name, v in plain.state_dict().items()}
+    plain.load_state_dict(state)
+    theirs.load_state_dict({name: state[name] for name in theirs.state_dict()})
+    ours, image = TimmMaps(plain.double(), "tf_efficientnet_lite0").eval(), torch.rand(1, 3, 64, 64, dtype=torch.double)
+    with torch.no_grad():
+        for mine, wanted in list(zip(ours(image), theirs.double()(image), strict=True))[:2]:  # deeper, random layers magnify the last bit
+            torch.testing.assert_close(mine, wanted)
+
+
+def test_a_published_norm_divides_by_the_root_of_the_variance_and_0_00001():
+    norm = timm_maps("tf_efficientnet_lite0").net.bn1
+    published = {"weight": 0.1, "bias": 0.0, "running_mean": 0.0, "running_var": 1e-3}
+    norm.load_state_dict({name: torch.full((32,), value) for name, value in published.items()})
+    torch.testing.assert_close(norm(torch.ones(1, 32, 1, 1)), torch.full((1, 32, 1, 1), 0.1 / 0.00101**0.5))

@@ -16,6 +16,7 @@ from pellucid.nn.resnet import FrozenNorm, zeroed
 
 PREFIX = "timm:"  # of a backbone's name in settings
 NUM_MAPS = 4
+EPS = 1e-5  # beside the variance of a frozen norm
 Maps = list[Float[Tensor, "b _ _ _"]]
 
 
@@ -99,14 +100,19 @@ def timm_maps(name: str, pretrained: str = "", frozen: str = "") -> TimmMaps:
 
 
 def _freeze_norms(module: nn.Module) -> None:
-    """Has batch norms stay as they are, with all else that timm's do beside."""
+    """Has batch norms stay as they are, with all else that timm's do beside; each with `EPS` in its root, as published detectors have it.
+
+    Differs: where timm's has another, as an EfficientNet's 0.001, the variance makes up for it, so that timm's weights give timm's maps;
+        the authors take the variance as it is.
+    """
     for name, child in list(module.named_children()):
         if not isinstance(child, nn.BatchNorm2d):
             _freeze_norms(child)
             continue
         with torch.device(child.running_mean.device):  # type: ignore[union-attr]
-            fixed: Any = (FrozenBatchNormAct2d if isinstance(child, BatchNormAct2d) else FrozenNorm)(child.num_features, child.eps)
+            fixed: Any = (FrozenBatchNormAct2d if isinstance(child, BatchNormAct2d) else FrozenNorm)(child.num_features, EPS)
         if isinstance(child, BatchNormAct2d):
             fixed.drop, fixed.act = child.drop, child.act
-        fixed.load_state_dict({key: value for key, value in child.state_dict().items() if key != "num_batches_tracked"}, assign=True)
+        state = {key: value for key, value in child.state_dict().items() if key != "num_batches_tracked"}
+        fixed.load_state_dict(state | {"running_var": state["running_var"] + (child.eps - EPS)}, assign=True)
         setattr(module, name, fixed)
