@@ -92,7 +92,16 @@ def nearest(image: Shaped[Tensor, "*n h w"], size: tuple[int, int]) -> Shaped[Te
     return image[..., rows, :][..., columns]
 
 
-def covered(logits: Float[Tensor, "q h w"], batch: Batch, i: int, order: Int[Tensor, " q"], alone: bool = True) -> Bool[Tensor, "q y x"]:
-    """Which pixels of the stored picture `i` each query covers, queries in the order given."""
+def covered(
+    logits: Float[Tensor, "q h w"], batch: Batch, i: int, order: Int[Tensor, " q"], alone: bool = True, smooth: bool = False
+) -> Bool[Tensor, "q y x"]:
+    """Which pixels of the stored picture `i` each query covers, queries in the order given.
+
+    Args:
+        smooth: logits are brought to the stored size, as MDETR's authors do; else, as DETR's, what is covered at the size that was seen.
+    """
     height, width = batch["size_hw"][i].tolist()
-    return nearest(shown_masks(logits, batch, i, alone)[order] > 0, (height, width))  # a probability above a half
+    shown = shown_masks(logits, batch, i, alone)[order]
+    if smooth:  # one by one: at the size of a photo all queries' logits may be more than memory holds
+        return torch.stack([resized(one[None], (height, width))[0] > 0 for one in shown])
+    return nearest(shown > 0, (height, width))  # a probability above a half
