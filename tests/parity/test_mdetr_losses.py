@@ -3,17 +3,11 @@
 Every folder of the reference whose config has a text encoder is a case. Gradients, which need the network, are held beside it.
 """
 
-import json
-import os
-import pathlib
-import re
-from dataclasses import dataclass
-
 import pytest
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
+from mdetr_cases import CASES, Case
 from pellucid.losses.grounding import (
     Codes,
     Replies,
@@ -23,50 +17,19 @@ from pellucid.losses.grounding import (
     reply_accuracies,
     reply_losses,
     soft_token_loss,
-    word_targets,
 )
 from pellucid.losses.masks import mask_losses
-from pellucid.losses.matching import Matches, match
+from pellucid.losses.matching import Matches
 from pellucid.losses.set_prediction import Truth, Weights, box_losses, named
 
-PLACE = pathlib.Path(os.environ.get("PELLUCID_REFERENCE", pathlib.Path(__file__).parents[3] / "shared" / "reference")) / "detection"
 KINDS = {"clevr": ("binary", "attr", "reg"), "gqa": ("obj", "attr", "rel", "global", "cat"), "gqa_unified": ("answer",)}
-LAYER = re.compile(r"aux(\d+)\.(.+)")
-# what is held here, and what beside the network or the tokenizer
+# what is held here, and what by the tests of the network and of the task
 HERE = {"losses", "weights", "total", "normalised_positive_map", "matching_last", "matching_aux"}
 ELSEWHERE = {"grad_norms", "captions", "tokens_positive", "token_strings", "token_of_char", "count"}
 
 
-def configured(folder: pathlib.Path) -> dict:
-    file = folder / "config.json"
-    return json.loads(file.read_text()) if file.is_file() else {}
-
-
-CASES = sorted(p.name for p in PLACE.iterdir() if "text_encoder" in configured(p)) if PLACE.is_dir() else []
-
-
-@dataclass
-class Case:
-    """One folder of the reference."""
-
-    config: dict
-    inputs: dict[str, Tensor]
-    outputs: dict[str, Tensor]
-    told: dict
-
-    def of_examples(self, name: str) -> list[Tensor]:
-        return [self.inputs[f"target{i}.{name}"] for i in range(len(self.inputs["mask"]))]
-
-    def layers(self, name: str) -> Tensor:
-        earlier = {int(found[1]): value for key, value in self.outputs.items() if (found := LAYER.fullmatch(key)) and found[2] == name}
-        return torch.stack([*(earlier[i] for i in sorted(earlier)), self.outputs[name]])
-
-    def maps(self, kind: str) -> list[Tensor]:
-        return word_targets(self.inputs["positive_map_collated"].split([len(b) for b in self.of_examples("boxes")]), kind)
-
-    def matched(self, kind: str) -> tuple[Truth, Matches]:
-        truth = Truth(self.maps(kind), self.of_examples("boxes"))
-        return truth, match(self.layers("pred_logits"), self.layers("pred_boxes"), truth.classes, truth.boxes)
+class Losses(Case):
+    """What the losses say of the original's outputs."""
 
     def replies(self) -> Replies:
         heads, kind = KINDS[self.config["qa_dataset"]], self.inputs["answers.answer_type"]
@@ -118,14 +81,7 @@ class Case:
 
 @pytest.fixture(params=CASES)
 def case(request, references):
-    folder = references / "detection" / request.param
-    inputs, outputs = (load_file(folder / f"{part}.safetensors") for part in ("inputs", "outputs"))
-    return Case(configured(folder), inputs, outputs, json.loads((folder / "losses.json").read_text()))
-
-
-def test_there_are_cases(references):
-    assert CASES
-    assert {p.name for p in (references / "detection").iterdir() if "text_encoder" in configured(p)} == set(CASES)
+    return Losses.read(references / "detection" / request.param)
 
 
 @pytest.mark.parametrize("kind", ["binary", "uniform"])
