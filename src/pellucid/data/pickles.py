@@ -12,14 +12,16 @@ from pellucid.errors import BadData, UnsafeInput
 if TYPE_CHECKING:
     from torch import Tensor
 
-_INNER = ("state_dict", "model", "model_state_dict", "weights")  # where checkpoints keep the weights beside other things
+# where checkpoints keep the weights beside other things; an average over training, where there is one, goes before what it is of
+_INNER = ("model_ema", "state_dict", "model", "model_state_dict", "weights")
 
 
 def weights_only(raw: bytes, label: str) -> "dict[str, Tensor]":
     """The named tensors of a file that `torch.save` wrote, read by torch's own weights-only reader.
 
-    Whatever lies beside the weights (`{"model": ..., "epoch": ...}`) is left out, and so is the `module.` of a wrapped model. Flags as
-    argparse keeps them may lie there: they are a class that holds values and does nothing; so may numbers of numpy's.
+    Whatever lies beside the weights (`{"model": ..., "epoch": ...}`) is left out, and so is the `module.` of a wrapped model. Of
+    `model_ema` and `model` the first is taken, where it is not None. Flags as argparse keeps them may lie there: they are a class that
+    holds values and does nothing; so may numbers of numpy's.
 
     Raises:
         UnsafeInput: it holds more than tensors, plain values and flags.

@@ -14,8 +14,10 @@ from pellucid.nn import detr_names
 
 WHOSE = "the official MDETR's"
 LEFT_OUT = ("transformer.text_encoder.embeddings.position_ids",)  # a count from 0 up, which older versions of transformers stored
+POOLER = "net.text.encoder.pooler."  # of a run; files hold the text encoder's, although nothing but a contrast with pictures reads it
 _NETWORK = "net."  # a run's model keeps its network there
 _MARK = "transformer.resizer.fc.weight"
+_OUR_MARK = "text.resize.weight"
 
 _HEADS = ("type", "obj", "rel", "attr", "cat", "global", "binary")
 _TABLE: Table = (
@@ -45,6 +47,25 @@ def is_published(tensors: Mapping[str, Tensor]) -> bool:
     return any(outer + _MARK in tensors for outer in ("", "detr."))
 
 
+def kind_of(tensors: Mapping[str, Tensor]) -> str:
+    """Whose names an MDETR's weights have: `official`, `ours` (with or without `net.`), or empty for no MDETR's."""
+    if is_published(tensors):
+        return "official"
+    return "ours" if any(outer + _OUR_MARK in tensors for outer in ("", _NETWORK)) else ""
+
+
+def to_ours(tensors: Mapping[str, Tensor]) -> tuple[Tensors, str]:
+    """The tensors under the names of `Mdetr`, without `net.`, and the kind that they were of.
+
+    Raises:
+        BadData: as `from_published`.
+    """
+    kind = kind_of(tensors)
+    if kind == "ours":
+        return {key.removeprefix(_NETWORK): value for key, value in tensors.items()}, kind
+    return from_published(tensors), kind
+
+
 def from_published(tensors: Mapping[str, Tensor]) -> Tensors:
     """The tensors under the names of `Mdetr`; `LEFT_OUT` and counts of batches are left out.
 
@@ -59,12 +80,12 @@ def from_published(tensors: Mapping[str, Tensor]) -> Tensors:
 
 
 def ours(tensors: Mapping[str, Tensor]) -> Tensors:
-    """The tensors under the names of a run of grounding, which begin with `net.`.
+    """The tensors, the authors' or those of `Mdetr`, under the names of a run of grounding, which begin with `net.`.
 
     Raises:
         BadData: as `from_published`.
     """
-    return {_NETWORK + key: value for key, value in from_published(tensors).items()}
+    return {_NETWORK + key: value for key, value in to_ours(tensors)[0].items()}
 
 
 def theirs(tensors: Mapping[str, Tensor]) -> Tensors:
