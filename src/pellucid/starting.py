@@ -24,7 +24,8 @@ log = logging.getLogger("pellucid")
 def start(task: Task, recipe: Recipe, expected: Sequence[str] = ()) -> dict[str, Any]:
     """Loads the weights that `recipe.init` names into the task's model; gives what became of every key.
 
-    Published names that are none of ours go through the task's `translate`, where it has one; prefixes are of our names.
+    Published names that are none of ours go through the task's `translate`, where it has one; prefixes are of our names. What the task
+    calls `unread` is left out.
 
     Args:
         expected: prefixes that may fit nothing; any other is a typing error if it does.
@@ -42,7 +43,8 @@ def start(task: Task, recipe: Recipe, expected: Sequence[str] = ()) -> dict[str,
     _require("init_drop", [p for p in recipe.init_drop if p not in expected], tensors)
     _require("init_skip", [p for p in recipe.init_skip if p not in expected], own)
     try:
-        fit = checkpoint.load_into(task.model, tensors, str(file), recipe.init_skip, recipe.init_drop)
+        drop = (*recipe.init_drop, *getattr(task, "unread", ()))
+        fit = checkpoint.load_into(task.model, tensors, str(file), recipe.init_skip, drop)
     except BadData as error:
         raise BadData(f"{error}; init_drop leaves keys of the file out by prefix, init_skip keeps the model's own") from None
     return {"source": str(file), "translated": foreign, **vars(fit)}
