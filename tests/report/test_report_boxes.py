@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from faster_coco_eval.core import mask as rle
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -137,3 +138,11 @@ def test_a_mask_of_another_size_is_told():
 def test_oklab_and_back_is_the_same_colour(rgb):
     shares = np.array(rgb) / 255
     np.testing.assert_allclose(colour.srgb(colour.oklab(shares)), shares, atol=1e-4)
+
+
+def test_boxes_are_enlarged_with_their_picture(monkeypatch):
+    untagged(monkeypatch)
+    mask = {"size": [12, 20], "counts": rle.encode(np.ones((12, 20), dtype=np.uint8, order="F"))["counts"]}
+    image = boxes.drawn(plain(size=(20, 12)), [Thing("dog", (2, 3, 8, 9), 0.9, mask)], LABELS, 10)
+    ys, xs = np.nonzero((np.asarray(image) == boxes.colour_of("dog", LABELS)).all(-1))
+    assert image.size == (200, 120) and (xs.min(), xs.max() + 1, ys.min(), ys.max() + 1) == (20, 80, 30, 90)

@@ -42,7 +42,7 @@ class Thing:
     @property
     def caption(self) -> str:
         """What its tag says."""
-        return letters.clean(self.label if self.score is None else f"{self.label} {self.score:.2f}")
+        return letters.clean(self.label if self.score is None else f"{self.label} {self.score:.2f}").strip()
 
 
 @functools.cache
@@ -54,11 +54,12 @@ def colour_of(label: str, labels: tuple[str, ...] = ()) -> Colour:
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
-def drawn(picture: Image.Image, things: Sequence[Thing], labels: Sequence[str] = ()) -> Image.Image:
+def drawn(picture: Image.Image, things: Sequence[Thing], labels: Sequence[str] = (), times: int = 1) -> Image.Image:
     """A copy of the picture with its things, the strongest first, drawn on it; a box that is not finite or lies outside is left out.
 
     Args:
         labels: all names, in an order that does not change from picture to picture.
+        times: the copy is so many times as wide and high.
     """
     image, known = picture.convert("RGB"), tuple(labels)
     image = image.copy() if image is picture else image
@@ -67,6 +68,9 @@ def drawn(picture: Image.Image, things: Sequence[Thing], labels: Sequence[str] =
     for thing, _, paint in placed:
         if thing.mask is not None:
             _veil(image, _mask(thing.mask), paint)
+    if times > 1:
+        image = image.resize((times * image.width, times * image.height), Image.Resampling.BICUBIC)
+        placed = [(thing, tuple(times * x for x in box), paint) for thing, box, paint in placed]  # type: ignore[misc]
     line = max(1, round(math.sqrt(image.width * image.height) / UNIT))
     pen = ImageDraw.Draw(image)
     for _, box, paint in placed:
