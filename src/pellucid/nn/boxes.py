@@ -1,4 +1,4 @@
-"""Boxes: their two ways of being written, and how far two of them agree. Computed in 32 bits at least, whatever the model's precision."""
+"""Boxes: their ways of being written, and how far two of them agree. Computed in 32 bits at least, whatever the model's precision."""
 
 import torch
 from einops import rearrange
@@ -16,6 +16,40 @@ def xyxy_to_cxcywh(boxes: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n 4"]:
     """Left, top, right, bottom as centre, width and height."""
     low, high = boxes.split(2, -1)
     return torch.cat([(low + high) / 2, high - low], -1)
+
+
+Variances = tuple[float, float, float, float]
+VARIANCES: Variances = (0.1, 0.1, 0.2, 0.2)  # SSD's: what an offset of 1 stands for
+
+
+def offsets_from(
+    defaults: Float[Tensor, "*#b n 4"], boxes_cxcywh: Float[Tensor, "*b n 4"], variances: Variances = VARIANCES
+) -> Float[Tensor, "*b n 4"]:
+    """How far each box lies from the default box opposite, in its sizes, and the logarithms of how much larger it is, over the variances.
+
+    Source: Liu et al. 2016, SSD. A side of nothing counts as the smallest there is, so that no offset is infinite.
+    """
+    (centre, size), (at, of) = _wide(boxes_cxcywh).split(2, -1), _wide(defaults).split(2, -1)
+    size = size.clamp_min(torch.finfo(size.dtype).tiny)
+    code = torch.cat([(centre - at) / of, (size / of).log()], -1)
+    return code / code.new_tensor(variances)
+
+
+def boxes_at(
+    defaults: Float[Tensor, "*#b n 4"], offsets: Float[Tensor, "*b n 4"], variances: Variances = VARIANCES
+) -> Float[Tensor, "*b n 4"]:
+    """The boxes at these offsets from the default boxes, as `offsets_from` gives them, all cxcywh; they may reach out of the picture."""
+    wide = _wide(offsets)
+    (shift, growth), (at, of) = (wide * wide.new_tensor(variances)).split(2, -1), _wide(defaults).split(2, -1)
+    return torch.cat([at + shift * of, growth.exp() * of], -1)
+
+
+def clipped(boxes_xyxy: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n 4"]:
+    """Boxes in shares of a picture, without what lies beside it.
+
+    Differs: BlitzNet moves the left edge and keeps the width.
+    """
+    return boxes_xyxy.clamp(0, 1)
 
 
 def area(boxes: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n"]:

@@ -58,7 +58,15 @@ class GroupNorm(nn.GroupNorm):
         return normed * rearrange(self.weight, "d -> d 1 1") + rearrange(self.bias, "d -> d 1 1")
 
 
-NORMS = {"frozen": FrozenNorm, "group": GroupNorm}
+class BatchNorm(nn.BatchNorm2d):
+    """A batch norm that learns; its statistics are of whole maps, whatever is padded."""
+
+    def forward(self, x: Float[Tensor, "b d h w"], present: Present | None = None) -> Float[Tensor, "b d h w"]:
+        """The map with each channel brought to mean 0 and variance 1, by this batch while training and by all of them after."""
+        return super().forward(x)
+
+
+NORMS = {"frozen": FrozenNorm, "group": GroupNorm, "batch": BatchNorm}
 
 
 def convolve(conv: nn.Conv2d, norm: nn.Module, x: Tensor, present: Present | None = None) -> Tensor:
@@ -120,7 +128,7 @@ class ResNet(nn.Module):
         blocks: of each stage.
         widths: of each stage's 3 x 3 convolutions; a bottleneck's map has four times as many channels.
         stem: channels after the first convolution.
-        norm: `frozen`, or `group` for training from scratch.
+        norm: `frozen`; `batch`, which trains; or `group` for training from scratch on small batches.
         dilate: the last stage keeps the resolution and spreads its convolutions instead (DC5).
     """
 
