@@ -210,7 +210,9 @@ def _add_explain(one: argparse.ArgumentParser) -> None:
     _add_reference(one)
     one.add_argument("--method", default="iba,integrated_gradients,occlusion,lime", help="names, separated by commas (default %(default)s)")
     one.add_argument("--compare", default="", metavar="NAMES", help="the same as --method, as in iba,ig,lime")
-    one.add_argument("--site", default="input", help="where units are read and replaced, as layer.4 (default %(default)s)")
+    one.add_argument(
+        "--site", default="", metavar="NAMES", help="where units are read and replaced, as layer.4 (default: the task's inputs)"
+    )
     one.add_argument("--all-layers", action="store_true", help="the first method's map at every site as well: how information flows")
     one.add_argument(
         "--answer", default="predicted", help="what is explained: predicted, gold, a label, or each predicted label (default %(default)s)"

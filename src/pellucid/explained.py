@@ -68,19 +68,26 @@ class Explained:
         return dict(self.found.get("summary") or {})
 
     @property
+    def beside(self) -> dict[str, dict[str, Any]]:
+        """The same means at each site beside the first, as at the words of a picture's caption."""
+        return {site: dict(told or {}) for site, told in (self.found.get("beside") or {}).items()}
+
+    @property
     def methods(self) -> list[str]:
         """The methods that explained."""
         return list(dict.fromkeys(name for example in self.examples for name in example["methods"]))
 
-    def top(self, method: str, k: int = 3) -> list[list[tuple[str, float]]]:
+    def top(self, method: str, k: int = 3, site: str = "") -> list[list[tuple[str, float]]]:
         """Per example the k words of largest relevance, for or against, with it; the strongest first.
 
+        Args:
+            site: one beside the first.
         Raises:
-            BadUsage: nothing was explained by that method.
+            BadUsage: nothing was explained by that method, or at that site.
         """
         self._require(method)
         rows = []
-        for example in self.examples:
+        for example in self._at(site):
             relevance = example["methods"].get(method, {}).get("relevance", [])
             pairs = [(w, float(r)) for w, r in zip(example["words"], relevance, strict=False) if r is not None]
             rows.append(sorted(pairs, key=lambda pair: -abs(pair[1]))[:k])
@@ -103,6 +110,13 @@ class Explained:
         group = texts[place]
         rows = [[float("nan") if r is None else r for r in row["methods"][method]["relevance"]] for row in group]
         return [matrix.answer_of(str(row.get("answer")))[1] for row in group], list(group[0]["words"]), np.asarray(rows, float)
+
+    def _at(self, site: str) -> list[dict[str, Any]]:
+        if site in ("", self.site):
+            return self.examples
+        if site not in self.beside:
+            raise BadUsage(f"not explained at {site!r}; it was at {', '.join([self.site, *self.beside])}")
+        return [example["beside"][site] for example in self.examples]
 
     def _require(self, method: str) -> None:
         if method not in self.methods:

@@ -91,6 +91,8 @@ def explain_all(
     unseen = frozenset(range(len(examples))) - set(shown_places(examples))
     asked = {**asdict(replace(question, score=None)), "score": question.score is not None, "ids": _ids(examples)}
     asked.pop("batch_size")  # changes no result
+    if not question.beside:
+        asked.pop("beside")
     journal = Journal(folder, asked) if folder else None
     rows, reason = journal.read() if journal else ({}, "")
     if watch and rows:

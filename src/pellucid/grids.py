@@ -66,7 +66,8 @@ def corruption(found: Mapping[str, Any]) -> Table:
         [kind, *(figure(row["values"][s]) for s in severities), figure(row["mean"]), *([figure(row["error"])] if against else [])]
         for kind, row in found["kinds"].items()
     ]
-    rows.append(["mean", *(figure(fmean(r["values"][s] for r in found["kinds"].values())) for s in severities), figure(found["mean"])])
+    known = [[v for r in found["kinds"].values() if (v := r["values"][s]) is not None] for s in severities]
+    rows.append(["mean", *(figure(fmean(some) if some else None) for some in known), figure(found["mean"])])
     title = f"{found['metric']} under corruption (clean {figure(found['clean'])})"
     if against:
         rows[-1].append(figure(found["mce"]))
@@ -100,7 +101,22 @@ def explanation(console: Console, record: Mapping[str, Any], unit: str) -> None:
         console.print(render.legend([], [], unit), f"[dim]{where}[/dim]", highlight=False)
         if "flow" in record:
             console.print(mosaic.flow(record, console.width))
-        return
+    else:
+        _over_words(console, record, unit)
+        if "flow" in record:
+            console.print(render.flow(record["words"], record["flow"], console.width))
+    for site, other in record.get("beside", {}).items():
+        console.print(f"the same at {site}", highlight=False, style="bold", markup=False)
+        if "picture" in other:
+            console.print(mosaic.maps({**record, **other}, console.width))
+        else:
+            _over_words(console, other, unit)
+
+
+def _over_words(console: Console, record: Mapping[str, Any], unit: str) -> None:
+    """For each method its checks and the coloured words."""
+    from pellucid.explain import render
+
     for name, one in record["methods"].items():
         curve = one["degradation"]
         area = f"  area {curve['area']:+.3f}, at random {curve['random_area']:+.3f}" if curve else ""
@@ -111,8 +127,6 @@ def explanation(console: Console, record: Mapping[str, Any], unit: str) -> None:
             console.print("   ", render.checks(one["checks"]))
     if record["methods"]:
         console.print("   ", render.legend(record["words"], next(iter(record["methods"].values()))["relevance"], unit))
-    if "flow" in record:
-        console.print(render.flow(record["words"], record["flow"], console.width))
 
 
 def matrices(console: Console, records: Sequence[Mapping[str, Any]]) -> None:

@@ -142,8 +142,8 @@ class Run:
                 kept in `results/`, line by line, and the same call goes on where it was interrupted.
             out: another folder to keep them in; with it, those of `examples` are kept, too.
             watch: called with the examples done and all.
-            asked: fields of `pellucid.explain.explain.Question`: methods, site, answer, checks, options, flow ("all" for every
-                site), batch_size, seed, score.
+            asked: fields of `pellucid.explain.explain.Question`: methods, site (several with commas; by default the task's inputs),
+                answer, checks, options, flow ("all" for every site of that kind), batch_size, seed, score.
         """
         question = self._question(asked)
         rows = self._rows(examples) if examples is not None else self._some_of_each(num)
@@ -162,9 +162,14 @@ class Run:
         for name in asked:
             if name not in names:
                 raise BadUsage(f"explain: no argument {name!r}" + nearest(name, names))
-        flow = asked.get("flow", ())
         lists = {k: v if v is None else tuple(map(canonical, v)) for k, v in asked.items() if k in ("methods", "checks")}
-        return Question(**{**asked, **lists, "flow": tuple(self.task.sites) if flow == "all" else tuple(flow)})
+        site, *beside = asked["site"].split(",") if asked.get("site") else getattr(self.task, "inputs", ("input",))
+        beside = [*beside, *asked.get("beside", ())]
+        if beside and "readout" in (lists.get("methods") or ()):
+            raise BadUsage(f"readout is fitted to one site; name it, as in site {site!r}")
+        over, flow = find_site(self.task, site).picture, asked.get("flow", ())
+        flow = [name for name, one in self.task.sites.items() if one.picture == over] if flow == "all" else flow
+        return Question(**{**asked, **lists, "site": site, "beside": tuple(beside), "flow": tuple(flow)})
 
     def _some_of_each(self, num: int | None) -> list[Example]:
         tests = self.recipe.tests.items()

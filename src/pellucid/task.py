@@ -34,6 +34,7 @@ class Site:
             `groups` says the patch, row * columns + column, and -1 for class and register tokens.
         zero: a unit of zeros says nothing, as what was done to a patch that is left alone; it takes the place of the mean unit wherever
             units are replaced by that.
+        hides: units can be taken out by marking them as not real in `present`, the rest staying in place, as where answers name places.
         film: batch key of one `pellucid.data.clips.clip.Film` (or None) per example, which has a small picture of what each real unit was
             made of.
 
@@ -58,6 +59,7 @@ class Site:
     grid: tuple[int, ...] = ()
     zero: bool = False
     film: str | None = None
+    hides: bool = False
 
 
 @runtime_checkable
@@ -86,7 +88,8 @@ class Task(Protocol):
     by which batches of similar size are formed. Where training sees random views, `train_batch(examples, seeds) -> Batch` makes
     them in the place of `collate`, from one seed per example and nothing else, so that workers, processes and resuming change
     nothing. `takes = "image"` says that a path given to `predict` is a picture, and `needs = ("reference",)` that each comes with
-    another to compare it with. A task with labels may offer
+    another to compare it with. `inputs = ("input", "words")` names the sites at which a task of several inputs is explained where none is
+    asked for. Where answers are no labels, `called(answer, batch) -> texts` says what each is asked for by. A task with labels may offer
     `gold(examples) -> answer`, the answer that each
     example's `label` names, so that the right answer, or any label, can be explained and not only the one given; where an example
     may have several labels, `predict` gives a list of names, or a dict that holds one as `labels`, the strongest first, which is

@@ -66,7 +66,7 @@ def test_what_a_query_looked_at_is_the_mean_over_heads_and_nothing_at_padding():
     heads = torch.tensor([[[0.5, 0.5, 0.0], [0.25, 0.5, 0.25]]])
     probe = linear_probe(torch.ones(3, 1), torch.ones(1, 3, 1), torch.tensor([[True, True, False]]))
     assert query_attention(dataclasses.replace(probe, looked=lambda: heads)).relevance.tolist() == [[0.375, 0.5, 0.0]]
-    with pytest.raises(BadUsage, match="queries attend to 2 cells and this site has 3 units"):
+    with pytest.raises(BadUsage, match="queries attend to 2 cells here and this site has 3 units"):
         query_attention(dataclasses.replace(probe, looked=lambda: heads[..., :2]))
     with pytest.raises(BadUsage, match="needs a model whose queries attend"):
         query_attention(probe)

@@ -80,3 +80,26 @@ def test_the_page_has_the_section_only_where_objects_were_found_and_escapes_name
     text = page.render(read.read(folder))
     assert 'id="objects"' in text and "<script" not in text and "&lt;script&gt;" in text
     assert text.count('class="dashed"') == 1 and len(re.findall(r'class="line" [^>]*style="stroke: #', text)) == 1
+
+
+def test_the_words_that_a_box_answers_have_its_colour_and_what_is_there_is_marked(folder):
+    box = {"box_xyxy": [20.0, 10.0, 120.0, 60.0]}
+    found = [
+        {**box, "label": "a red cup", "score": 0.9, "spans": [[0, 9]]},
+        {**box, "label": "cup", "score": 0.8, "spans": [[6, 9], [13, 99]]},
+    ]
+    there = [{**box, "label": "red", "spans": [[2, 5]]}]
+    view = viewed(folder, kept(caption="a red cup on it", found=found, objects=there) | {"metric": "P@1", "by": "kind"})
+    (picture,) = view.pictures
+    first, second = picture.found
+    assert [(piece.text, piece.colour, piece.asked) for piece in picture.caption] == [
+        ("a ", first.colour, False),
+        ("red", first.colour, True),
+        (" cup", first.colour, False),
+        (" on ", "", False),
+        ("it", second.colour, False),
+    ]
+    assert first.colour != second.colour and picture.caption[0].ink == first.ink
+    assert view.by == "kind" and view.metric == "P@1" and view.classes[0][1].title == "P@1 by kind on home"
+    html = page.render(read.read(folder))
+    assert f'<span style="background: {first.colour}; color: {first.ink}" class="asked">red</span>' in html

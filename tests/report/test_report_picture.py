@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pellucid.errors import BadData, BadUsage
-from pellucid.report import letters, picture
+from pellucid.report import letters, picture, spoken
+from pellucid.report.sheet import MARGIN, TEXT, WIDTH
 
 
 def found(words, relevance, **more):
@@ -44,7 +45,7 @@ def test_the_strongest_place_of_a_flow_has_the_fullest_tile_and_the_half_as_stro
 
 def test_words_read_from_the_right_begin_at_the_right():
     sheet = picture.Sheet(picture.LIGHT)
-    picture._words(sheet, picture.words.coloured(["فيلم", "رائع"], [1.0, 0.5]))
+    spoken.write(sheet, picture.words.coloured(["فيلم", "رائع"], [1.0, 0.5]), (MARGIN, WIDTH - 2 * MARGIN), TEXT)
     first, second = [m for m in sheet.marks if isinstance(m, picture.Letters)]
     assert first.x > second.x
     assert first.x + letters.width(first.text, first.size) == pytest.approx(picture.WIDTH - picture.MARGIN)
@@ -53,7 +54,7 @@ def test_words_read_from_the_right_begin_at_the_right():
 @given(st.lists(st.floats(1, 400), max_size=40), st.floats(50, 300))
 @settings(max_examples=50, deadline=None)
 def test_no_piece_passes_the_edge_unless_it_is_alone_and_too_wide(widths, room):
-    places = picture.lines(widths, [5.0] * len(widths), room)
+    places = spoken.lines(widths, [5.0] * len(widths), room)
     assert all(start + width <= room or start == 0 for width, (_, start) in zip(widths, places, strict=True))
     assert [line for line, _ in places] == sorted(line for line, _ in places)
 

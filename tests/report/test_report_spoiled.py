@@ -59,3 +59,14 @@ def test_corrupted_sets_are_told_in_the_table_of_corruptions_alone(run):
     (run / "results" / "shift.json").write_text(json.dumps(shift))
     html = page.render(with_corruption(run, FOUND))
     assert f"{home}/fog-" not in html and "jpeg compression" in html and "<h3>Corruptions</h3>" in html
+
+
+def test_each_kind_has_a_curve_from_home_on_without_what_could_not_be_measured(run):
+    kinds = ROWS | {"negation": {"values": {"1": 0.7, "2": None}, "mean": 0.7}}
+    fog, _, negation = spoiled.view(with_corruption(run, FOUND | {"kinds": kinds})).curves
+    assert fog.title == "fog" and fog.desc.endswith(" 0.900 at home, 0.500 at severity 2.")
+    home, one, two = fog.curves[1].dots
+    assert [dot.title for dot in (home, one, two)] == ["home", "severity 1: 0.800", "severity 2: 0.500"]
+    assert home.y < one.y < two.y and two.y - one.y == pytest.approx(3 * (one.y - home.y), abs=0.3)
+    assert [dot.title for dot in negation.curves[1].dots] == ["home", "severity 1: 0.700"]
+    assert spoiled.view(with_corruption(run, FOUND | {"kinds": {"fog": {"values": {"1": 0.8}, "mean": 0.8}}})).curves == ()

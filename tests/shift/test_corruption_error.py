@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from pellucid import grids
 from pellucid.errors import BadData, BadUsage
 from pellucid.shift.corruption_error import (
     ALEXNET,
@@ -111,3 +112,16 @@ def test_another_run_is_a_baseline(tmp_path):
     assert mean_corruption_error(MINE, other) == pytest.approx(1)
     with pytest.raises(BadUsage, match="measured by top1, this run by accuracy"):
         of_run(tmp_path, "accuracy")
+
+
+def test_a_copy_in_which_nothing_is_left_to_measure_counts_in_no_mean():
+    def one(value):
+        return {"metrics": {"P@1": {"value": value, "higher_is_better": True}}}
+
+    values = {"negation-1": 0.5, "negation-5": float("nan"), "typos-1": 0.75, "typos-5": 0.25}
+    told = {"home": "home", "sets": {"home": one(0.75), **{f"home/{name}": one(value) for name, value in values.items()}}}
+    found = summary(told, ["negation", "typos"], [1, 5], None)
+    assert found["kinds"]["negation"] == {"values": {"1": 0.5, "5": None}, "mean": 0.5, "error": None}
+    assert found["kinds"]["typos"]["mean"] == found["mean"] == 0.5
+    rows = [str(cell) for column in grids.corruption(found).columns for cell in column.cells]
+    assert rows.count("n/a") == 1 and "0.625" in rows and "0.250" in rows

@@ -37,6 +37,7 @@ class Question:
     Args:
         methods: names, from `pellucid list methods`, or `./mine.py:function`.
         site: where units are read and replaced.
+        beside: more sites at which the same answer is explained, as the words of a picture's caption.
         answer: what to explain, `predicted`, `gold`, a label, or `each` label (of a detection each box, of a parse each word) that is
             predicted of an example.
         checks: names, from `pellucid list checks`; None takes the cheap ones.
@@ -54,6 +55,7 @@ class Question:
     batch_size: int = 16
     seed: int = 0
     score: Callable[[Output], Tensor] | None = None
+    beside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,11 @@ def _labels(prediction: Any) -> list[str]:
 def whole(task: Task, question: Question, rows: Sequence[Record], passes: str = "") -> Record:
     """The records under what they have in common."""
     head = {"site": question.site, "score_unit": task.score_unit, "num": len(rows), "passes": passes}
-    return {**head, "summary": summarise(rows) if len(rows) > 1 else None, "examples": list(rows)}
+    several = len(rows) > 1
+    told = {"summary": summarise(rows) if several else None, "examples": list(rows)}
+    if question.beside:
+        told["beside"] = {site: summarise([row["beside"][site] for row in rows]) if several else None for site in question.beside}
+    return {**head, **told}
 
 
 def explained(
@@ -177,16 +183,17 @@ def explained(
         BadUsage: no such method, option, site, check or answer; before any work.
     """
     methods = methods_of(question, known)
-    for site in (question.site, *question.flow):
+    for site in (question.site, *question.beside, *question.flow):
         probes.find_site(task, site)
     if question.answer != "predicted" and known.gold is None:
         raise BadUsage(f"answer {question.answer!r}: this task can explain predicted")
     order = sorted((i for i in range(len(examples)) if i not in done), key=lambda i: -examples[i].get("length", 0))
     for first in range(0, len(order), question.batch_size):
         places = order[first : first + question.batch_size]
-        found = _explain_batch(task, [examples[i] for i in places], methods, question, known)
-        reason = found.probe.passes.reason if found.probe.passes else ""
-        yield dict(zip(places, records(found, [at not in unseen for at in places]), strict=True)), reason
+        found, beside = _explain_batch(task, [examples[i] for i in places], methods, question, known)
+        rows = records(found, [at not in unseen for at in places], beside)
+        reasons = [one.probe.passes.reason for one in (found, *beside.values()) if one.probe.passes]
+        yield dict(zip(places, rows, strict=True)), next((reason for reason in reasons if reason), "")
 
 
 def methods_of(question: Question, known: Known) -> dict[str, Method]:
@@ -208,16 +215,34 @@ def methods_of(question: Question, known: Known) -> dict[str, Method]:
     return found
 
 
-def _explain_batch(task: Task, examples: Sequence[Example], methods: Mapping[str, Method], question: Question, known: Known) -> Findings:
+def _explain_batch(
+    task: Task, examples: Sequence[Example], methods: Mapping[str, Method], question: Question, known: Known
+) -> tuple[Findings, dict[str, Findings]]:
+    """What is found at the question's site, and by name at those beside it."""
     batch = loader.move(task.collate(examples), next(task.model.parameters()).device)
     heads, answer = _heads(task, examples, batch, question, known.gold)
+    beside = {
+        site: _found_at(task, batch, answer, methods, replace(question, site=site, flow=()), known, heads) for site in question.beside
+    }
+    return _found_at(task, batch, answer, methods, question, known, heads), beside
+
+
+def _found_at(
+    task: Task,
+    batch: Batch,
+    answer: Tensor,
+    methods: Mapping[str, Method],
+    question: Question,
+    known: Known,
+    heads: Sequence[Mapping[str, Any]],
+) -> Findings:
     probe = probes.ask(task, batch, question.site, answer, score=question.score)
     statistics = known.statistics(question.site)
     found, times = {}, {}
     for name, method in methods.items():
         start = time.perf_counter()
         found[name] = _told_apart(method(probe, statistics, question.seed), statistics)
-        times[name] = 1000 * (time.perf_counter() - start) / len(examples)
+        times[name] = 1000 * (time.perf_counter() - start) / len(heads)
     again = _again(task, batch, question, known, answer, methods)
     case = Case(
         probe,
@@ -262,6 +287,7 @@ def _heads(
             "label": e.get("label", e.get("labels")),
             "answer": t,
             "score": s,
+            **({"caption": e["caption"]} if "caption" in e else {}),
             **place,
         }
         for (e, p, t, s), place in zip(rows, _places(task, predictions, output, answer, batch), strict=True)
@@ -269,17 +295,22 @@ def _heads(
 
 
 def _places(task: Task, predictions: Sequence[Any], output: Output, answer: Tensor, batch: Batch) -> list[dict[str, Any]]:
-    """Of answers that are a query and a class, which they are and where, in pixels of the picture; of others nothing."""
+    """Of answers that are a query and a class, or words, which they are and where, in pixels of the picture; of others nothing."""
     if not all(isinstance(p, Mapping) and {"queries", "boxes_xyxy"} <= p.keys() for p in predictions) or answer.ndim != 2:
         return [{}] * len(predictions)
     found = []
     sizes = batch["size_hw"].tolist() if "size_hw" in batch else [None] * len(predictions)
-    asked = zip(predictions, answer.tolist(), probes.queries_of(output, answer).tolist(), sizes, strict=True)
-    for prediction, (told, label), query, size in asked:
-        named = {"answer": f"{task.labels[label]}@{query}" if told >= 0 else task.labels[label]} if hasattr(task, "labels") else {}
+    named: list[str | None] = task.called(answer, batch) if hasattr(task, "called") else _labelled(task, answer)
+    for prediction, told, query, size in zip(predictions, named, probes.queries_of(output, answer).tolist(), sizes, strict=True):
         box = [round(float(x), 3) for x in prediction["boxes_xyxy"][prediction["queries"].index(query)]]
-        found.append({**named, "box_xyxy": box, **({"size_hw": size} if size else {})})
+        found.append({**({"answer": told} if told else {}), "box_xyxy": box, **({"size_hw": size} if size else {})})
     return found
+
+
+def _labelled(task: Task, answer: Tensor) -> list[str | None]:
+    """Answers that are a query and a class, by the class's label."""
+    labels: Sequence[str] = getattr(task, "labels", ())
+    return [(f"{labels[label]}@{query}" if query >= 0 else labels[label]) if labels else None for query, label in answer.tolist()]
 
 
 def _first(prediction: Any) -> Any:

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 import torch
@@ -193,6 +193,8 @@ def _leaves(value: Any, work: Callable[[Tensor], Tensor]) -> Any:
         return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
     if isinstance(value, Mapping):
         return type(value)(**{k: _leaves(v, work) for k, v in value.items()})
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{f.name: _leaves(getattr(value, f.name), work) for f in fields(value)})
     raise Opaque(f"a module gives {type(value).__name__}, which holds tensors out of sight")
 
 

@@ -34,8 +34,8 @@ class Probe:
         groups: group of each unit, -1 for none; None where units are their own groups.
         grid: sizes of the axes along which units lie, `(n,)` for tokens, `(h, w)` for a feature map or, where units have groups, for
             the groups; empty where they were not told.
-        cut: scores with the units of a `k b n` mask taken out of the batch altogether, the rest closing up; None where the
-            site does not say what else runs along its units.
+        cut: scores with the units of a `k b n` mask taken out of the batch altogether, the rest closing up, or hidden from the model; None
+            where the site says neither what else runs along its units nor that they can be hidden.
         attention: what each unit attends to in each layer, read when called; None where it was not asked of a model.
         looked: share of each cell in what the answer's query looked at, by head, read when called; None as for `attention`.
         rows: examples that go through the model in one pass; bounds memory, changes no result.
@@ -191,9 +191,9 @@ def ask(
         batch[place.names] if place.names else patch_names(place, grid, present),
         batch[place.groups] if place.groups else None,
         grid,
-        score_cut if place.along else None,
+        score_cut if place.along or place.hides else None,
         lambda: read_attention(task, batch),
-        lambda: read_query_attention(task, batch, told),
+        lambda: read_query_attention(task, batch, told, place),
         rows,
         passes,
         place,
@@ -289,9 +289,11 @@ class Passes:
 
 
 def cut_out(batch: Batch, site: Site, removed: Bool[Tensor, "b n"]) -> Batch:
-    """The batch without the units removed, those after them closing up; an example that loses all keeps one, as padding."""
+    """The batch without the units removed, hidden or those after them closing up; an example that loses all keeps one, as padding."""
     assert site.present, "a site that can be cut has a mask"
     kept = batch[site.present] & ~removed
+    if site.hides:
+        return {**batch, site.present: kept}
     order = (~kept).long().argsort(dim=1, stable=True)[:, : max(1, int(kept.sum(1).max()))]
 
     def close_up(value: Tensor) -> Tensor:
@@ -317,8 +319,8 @@ def read_attention(task: Task, batch: Batch) -> Attention:
 
 
 @torch.no_grad()
-def read_query_attention(task: Task, batch: Batch, answer: Shaped[Tensor, "b ..."]) -> Float[Tensor, "b m n"]:
-    """How much each head of the answer's query looked at each cell of the picture.
+def read_query_attention(task: Task, batch: Batch, answer: Shaped[Tensor, "b ..."], site: Site | None = None) -> Float[Tensor, "b m n"]:
+    """How much each head of the answer's query looked at each cell of the picture, or at each unit of a site that it looks at beside them.
 
     Raises:
         BadUsage: the model has no queries, or does not offer what they attend to.
@@ -328,7 +330,8 @@ def read_query_attention(task: Task, batch: Batch, answer: Shaped[Tensor, "b ...
     if "query_attention" not in output or answer.ndim != 2:
         raise BadUsage(f"{type(task.model).__name__} does not offer what its queries attend to; choose another method")
     query = queries_of(output, answer)
-    return output["query_attention"][torch.arange(len(query), device=query.device), query].float()
+    beside = f"query_attention.{site.module}" if site else ""
+    return output[beside if beside in output else "query_attention"][torch.arange(len(query), device=query.device), query].float()
 
 
 @torch.no_grad()
@@ -347,11 +350,20 @@ def read_pooling(task: Task, batch: Batch, site: Site) -> Float[Tensor, "b u n"]
     return output[f"pooling.{site.module}"].float()
 
 
-def queries_of(output: Output, answer: Int[Tensor, "b 2"]) -> Int[Tensor, " b"]:
-    """The query of each answer that is a query and a class; of a query below 0, which is any, the one that says the class most."""
-    query, label = answer.unbind(1)
+def queries_of(output: Output, answer: Int[Tensor, "b s"]) -> Int[Tensor, " b"]:
+    """The query of each answer that is a query and a class, or a query and for each class whether it is meant.
+
+    Of a query below 0, which is any, it is the one that says the class, or one of those meant, most.
+    """
+    query, told = answer[:, 0], answer[:, 1:]
     log_probs = output["logits"].float().log_softmax(-1)  # b q c
-    surest = log_probs[torch.arange(len(label), device=label.device), :, label].argmax(1)
+    meant = torch.zeros_like(log_probs[:, 0], dtype=torch.bool)
+    meant = (
+        meant.scatter(1, told, True)
+        if told.shape[1] == 1
+        else meant.index_copy(1, torch.arange(told.shape[1], device=told.device), told.bool())
+    )
+    surest = log_probs.masked_fill(~rearrange(meant, "b c -> b 1 c"), -torch.inf).logsumexp(-1).argmax(1)
     return torch.where(query < 0, surest, query)
 
 

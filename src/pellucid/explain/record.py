@@ -60,12 +60,23 @@ class Findings:
     grounds: Sequence[Ground] = ()
 
 
-def records(found: Findings, seen: Sequence[bool] | None = None) -> list[Record]:
+def records(found: Findings, seen: Sequence[bool] | None = None, beside: Mapping[str, Findings] | None = None) -> list[Record]:
     """One record per example of the batch, in order.
 
     Args:
         seen: which of them a page shows; the others' hold no pictures. None shows all.
+        beside: of the same examples at other sites; told in each record, without what it holds already.
     """
+    rows = _records(found, seen)
+    for site, other in (beside or {}).items():
+        first = seen if found.probe.pictures is None else [False] * len(rows)  # a picture is kept once
+        for row, more in zip(rows, _records(other, first), strict=True):
+            kept = {name: more[name] for name in ("words", "methods", "picture") if name in more}
+            row.setdefault("beside", {})[site] = kept
+    return rows
+
+
+def _records(found: Findings, seen: Sequence[bool] | None) -> list[Record]:
     seen = [True] * len(found.heads) if seen is None else seen
     words = {name: to_words(a.relevance, found.probe) for name, a in found.attributions.items()}
     if found.probe.pictures is not None:

@@ -41,7 +41,7 @@ def roll(weights: Float[Tensor, "l b n m"], read: Float[Tensor, "b n"], residual
 
 
 def query_attention(probe: Probe) -> Attribution:
-    """Where the answer's query looked in the last decoder layer, a mean over heads; never negative, sums to 1 over real cells.
+    """Where the answer's query looked in the last decoder layer, a mean over heads; never negative, sums to 1 over all it looks at.
 
     It is read, not tested: nothing promises that the answer rests on it, and it is the same for every class of a query. The checks
     that every other map is held to say how far it does.
@@ -54,6 +54,6 @@ def query_attention(probe: Probe) -> Attribution:
     share = reduce(probe.looked(), "b m n -> b n", "mean")
     if share.shape != probe.present.shape:
         raise BadUsage(
-            f"queries attend to {share.shape[1]} cells and this site has {probe.present.shape[1]} units; name another site, as encoder"
+            f"queries attend to {share.shape[1]} cells here and this site has {probe.present.shape[1]} units; name another site, as encoder"
         )
     return Attribution(share.masked_fill(~probe.present, 0.0), note="attention as it is; not tied to the score, the same for every class")

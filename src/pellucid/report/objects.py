@@ -1,5 +1,6 @@
 """Found objects: pictures under the boxes that were found and those that are there, and AP by class."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,14 +47,25 @@ class Mark:
 
 
 @dataclass(frozen=True)
+class Piece:
+    """A part of a caption, on the colour of the box that answers it, if one does; `asked` where an object that is there is named."""
+
+    text: str
+    colour: str = ""
+    ink: str = ""
+    asked: bool = False
+
+
+@dataclass(frozen=True)
 class PictureView:
-    """One picture with both its boxes."""
+    """One picture with both its boxes, and the caption that was read with it."""
 
     id: str
     source: str
     found: tuple[Mark, ...]
     true: tuple[Mark, ...]
     spoken: str
+    caption: tuple[Piece, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,6 +77,12 @@ class ObjectsView:
     pictures: tuple[PictureView, ...]
     classes: tuple[tuple[str, chart.Rows], ...]
     metric: str
+    by: str = "class"
+
+    @property
+    def captioned(self) -> bool:
+        """Whether captions were read with the pictures."""
+        return any(picture.caption for picture in self.pictures)
 
 
 def view(run: Run) -> ObjectsView | None:
@@ -78,9 +96,9 @@ def view(run: Run) -> ObjectsView | None:
         return None
     labels = tuple(found.get("labels", ()))
     pictures = tuple(_picture(one, labels) for one in found["pictures"])
-    metric = _metric(run)
-    classes = tuple((name, _chart(name, i, values, metric)) for i, (name, values) in enumerate(found["classes"].items()) if values)
-    return ObjectsView(found["set"], number.significant(found["threshold"], 2), pictures, classes, metric)
+    metric, by = number.title(found["metric"]) if "metric" in found else _metric(run), found.get("by", "class")
+    classes = tuple((name, _chart(name, i, values, metric, by)) for i, (name, values) in enumerate(found["classes"].items()) if values)
+    return ObjectsView(found["set"], number.significant(found["threshold"], 2), pictures, classes, metric, by)
 
 
 def _metric(run: Run) -> str:
@@ -92,11 +110,31 @@ def _picture(found: records.ObjectsPicture, labels: tuple[str, ...]) -> PictureV
     where = f"{SOURCE}: picture {found['id']!r}"
     if not maps.SOURCE.fullmatch(found["src"]):
         raise BadData(f"{where}: no PNG or JPEG as base64 data; evaluate the run again")
-    size = (found["width"], found["height"])
+    size, caption = (found["width"], found["height"]), found.get("caption", "")
+    labels = tuple(dict.fromkeys(one["label"] for one in found["found"])) if caption else labels  # phrases differ from picture to picture
     seen = [_mark(one, size, labels, where) for one in found["found"]]
     there = [_mark({**one, "score": None}, size, labels, where) for one in found["objects"]]
     told = f"Found: {_named([m.title for m in seen])}. There: {_named([m.title for m in there])}."
-    return PictureView(found["id"], found["src"], tuple(m for m in seen if m), tuple(m for m in there if m), told)
+    pieces = _pieces(found, seen) if caption else ()
+    return PictureView(found["id"], found["src"], tuple(seen), tuple(there), told, pieces)
+
+
+def _pieces(found: records.ObjectsPicture, seen: Sequence[Mark]) -> tuple[Piece, ...]:
+    """The caption in parts; words that several boxes answer have the colour of the surest."""
+    caption = found["caption"]
+    painted: list[tuple[str, str, bool]] = [("", "", False)] * len(caption)
+    for one in found["objects"]:
+        for i in _places(one, caption):
+            painted[i] = ("", "", True)
+    for one, mark in reversed(list(zip(found["found"], seen, strict=True))):
+        for i in _places(one, caption):
+            painted[i] = (mark.colour, mark.ink, painted[i][2])
+    runs = itertools.groupby(zip(caption, painted, strict=True), key=lambda pair: pair[1])
+    return tuple(Piece(letters.clean("".join(letter for letter, _ in run)), *paint) for paint, run in runs)
+
+
+def _places(found: records.Object, caption: str) -> list[int]:
+    return [i for begin, end in found.get("spans", ()) for i in range(max(0, begin), min(end, len(caption)))]
 
 
 def _named(titles: Sequence[str]) -> str:
@@ -123,9 +161,9 @@ def _css(colour: tuple[int, int, int]) -> str:
     return "#{:02x}{:02x}{:02x}".format(*colour)
 
 
-def _chart(name: str, index: int, values: dict[str, records.Number], metric: str) -> chart.Rows:
-    """A bar for each class, the best first."""
+def _chart(name: str, index: int, values: dict[str, records.Number], metric: str, by: str) -> chart.Rows:
+    """A bar for each class, or kind, the best first."""
     known = sorted(((v, label) for label, v in values.items() if v is not None and number.real(v)), key=lambda pair: (-pair[0], pair[1]))
     lines = [chart.Row(label, [chart.Item(v, f"{label}: {number.fixed(v)}")], number.fixed(v)) for v, label in known]
     best = f"Best {known[0][1]}, {number.fixed(known[0][0])}; worst {known[-1][1]}, {number.fixed(known[-1][0])}." if known else ""
-    return chart.rows(f"classes-{index}", f"{metric} by class on {name}", best, chart.axis(metric, [0.0, 1.0], zero=True), lines)
+    return chart.rows(f"classes-{index}", f"{metric} by {by} on {name}", best, chart.axis(metric, [0.0, 1.0], zero=True), lines)

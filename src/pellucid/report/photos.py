@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from pellucid.report import letters, maps, words
+from pellucid.report import letters, maps, number, spoken, words
 from pellucid.report.sheet import MARGIN, SCALE, SMALL, WIDTH, Box, Photo, Sheet
 
 SIDE, GAP = 126, 18  # of a map, and between two: five to a line
@@ -20,6 +20,7 @@ class _Cell:
     Args:
         facts: lines below it.
         checks: names and numbers below them.
+        said: words of the caption, coloured, between the two.
         boxes: places in the picture that were asked about.
     """
 
@@ -29,6 +30,7 @@ class _Cell:
     facts: tuple[str, ...] = ()
     checks: tuple[tuple[str, str], ...] = ()
     boxes: tuple[maps.Box, ...] = ()
+    said: tuple[words.Word, ...] = ()
 
 
 def draw(sheet: Sheet, found: words.PhotoView, smooth: bool) -> None:
@@ -47,7 +49,8 @@ def draw(sheet: Sheet, found: words.PhotoView, smooth: bool) -> None:
 
 def _seen(found: words.PhotoView) -> _Cell:
     picture = maps.picture_of(found.source, (1, 1), SIDE * SCALE)
-    return _Cell("the picture", picture, boxes=tuple(box for _, box in found.boxes))
+    caption = words.coloured(found.caption.split(), [0.0] * len(found.caption.split()))
+    return _Cell("the picture", picture, boxes=tuple(box for _, box in found.boxes), said=caption)
 
 
 def _title(sheet: Sheet, text: str) -> None:
@@ -60,10 +63,11 @@ def _mapped(column: words.Column, dark: bool, smooth: bool) -> _Cell:
     method, found = column.method, column.method.map
     assert found is not None, "a picture's methods have maps"
     strongest = ", ".join(" ".join(pair) for pair in (*method.most_for, *method.most_against)[:2])
-    area = f"area {method.area}" if method.curve else ""
-    checks = tuple((f"{check.name}{check.mark}", check.value) for check in method.checks)
-    facts = tuple(text for text in (column.facts, strongest, area) if text)
-    return _Cell(column.title, maps.drawn(found, SIDE * SCALE, dark, smooth), found, facts, checks)
+    areas = [f"{site} {one.area}" for site, one in (("area", method), *column.beside) if one.curve]
+    checks = tuple((f"{check.name}{check.mark}", " ".join(value or number.MISSING for value in values)) for check, values in column.checks)
+    facts = tuple(text for text in (column.facts, strongest, ", ".join(areas)) if text)
+    said = next((one.words for _, one in column.beside if one.words), ())
+    return _Cell(column.title, maps.drawn(found, SIDE * SCALE, dark, smooth), found, facts, checks, said=said)
 
 
 def _row(sheet: Sheet, cells: Sequence[_Cell | None]) -> None:
@@ -95,6 +99,10 @@ def _cell(sheet: Sheet, cell: _Cell, x: float) -> None:
         sheet.marks.append(Box(place[0] - 0.5, place[1] - 0.5, size[0] + 1, size[1] + 1, None, 0, HALO, 5))
         sheet.marks.append(Box(*place, *size, None, 0, BOXED, 3))
     sheet.y += high
+    if cell.said:
+        sheet.y += LINE + 4
+        spoken.write(sheet, cell.said, (x, SIDE), SMALL)
+        sheet.y += 4
     for text in cell.facts:
         sheet.y += LINE
         sheet.text(x, letters.fitting(letters.clean(text), SMALL, SIDE), SMALL, palette.muted)

@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image
 
-from pellucid.report import heat, letters, matrix, meanings, number, photos, read, records, reels, whole, words
+from pellucid.report import heat, letters, matrix, meanings, number, photos, read, records, reels, spoken, whole, words
 from pellucid.report.sheet import DARK, LIGHT, MARGIN, SCALE, SMALL, TEXT, TITLE, WIDTH, Box, Letters, Sheet, paint
 
 TALLEST = 8000  # where no further example is begun: a picture is to be looked at, and a page holds the rest
@@ -56,22 +56,6 @@ def write(found: dict[str, Any], path: pathlib.Path, dark: bool = False) -> path
 
 
 # ---- lines -----------------------------------------------------------------------------------------------------------
-
-
-def lines(widths: Sequence[float], gaps: Sequence[float], room: float) -> list[tuple[int, float]]:
-    """Line and start of each piece, begun anew where one would pass the room.
-
-    Args:
-        gaps: before each piece, unless it begins a line.
-    """
-    line, x, found = 0, 0.0, []
-    for i, (width, gap) in enumerate(zip(widths, gaps, strict=True)):
-        start = x + gap if i and x else x
-        if x and start + width > room:
-            line, start = line + 1, 0.0
-        found.append((line, start))
-        x = start + width
-    return found
 
 
 def _head(sheet: Sheet, view: words.ExplainedView) -> None:
@@ -141,7 +125,7 @@ def _method(sheet: Sheet, method: words.MethodView) -> None:
     end = sheet.text(MARGIN, method.name, SMALL, sheet.palette.muted if method.words else sheet.palette.ink)
     if method.words:
         sheet.y += 24
-        _words(sheet, method.words)
+        spoken.write(sheet, method.words, (MARGIN, WIDTH - 2.0 * MARGIN), TEXT)
     else:
         strongest = ", ".join(" ".join(pair) for pair in (*method.most_for, *method.most_against))
         told = " · ".join(text for text in (strongest, f"area {method.area}" if method.curve else "", method.note) if text)
@@ -151,28 +135,11 @@ def _method(sheet: Sheet, method: words.MethodView) -> None:
         _checks(sheet, method.checks)
 
 
-def _words(sheet: Sheet, found: Sequence[words.Word]) -> None:
-    """The sentence, each word on its ground, read from the right where its first letter is."""
-    room, palette = WIDTH - 2.0 * MARGIN, sheet.palette
-    parts = [(word, part, not i) for word in found for i, part in enumerate(letters.pieces(letters.clean(word.text), TEXT, room))]
-    widths = [letters.width(part, TEXT) for _, part, _ in parts]
-    places = lines(widths, [(2.0 if word.glued else 8.0) if first else 0.0 for word, _, first in parts], room)
-    backwards, top = heat.direction([w.text for w in found]) == "rtl", sheet.y
-    for (word, part, _), width, (line, start) in zip(parts, widths, places, strict=True):
-        x, y = MARGIN + (room - start - width if backwards else start), top + 30.0 * line
-        if word.sign:
-            sheet.marks.append(Box(x - 2.5, y - 17, width + 5, 23, palette.ground(word.sign, word.alpha), 4))
-        if word.lined:
-            sheet.marks.append(Box(x, y + 3, width, 1, palette.ink))
-        sheet.marks.append(Letters(x, y, part, TEXT, palette.ink))
-        sheet.y = y
-
-
 def _checks(sheet: Sheet, checks: Sequence[meanings.CheckView]) -> None:
     named = [(letters.clean(f"{c.name}{c.mark} "), letters.clean(c.value)) for c in checks]
     widths = [letters.width(name, SMALL) + letters.width(value, SMALL) for name, value in named]
     top = sheet.y
-    for (name, value), (line, start) in zip(named, lines(widths, [14.0] * len(named), WIDTH - 2.0 * MARGIN), strict=True):
+    for (name, value), (line, start) in zip(named, spoken.lines(widths, [14.0] * len(named), WIDTH - 2.0 * MARGIN), strict=True):
         sheet.y = top + 17.0 * line
         sheet.text(sheet.text(MARGIN + start, name, SMALL, sheet.palette.muted), value, SMALL, sheet.palette.ink)
 

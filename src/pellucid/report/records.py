@@ -133,11 +133,12 @@ class Detection(TypedDict):
 
 
 class Object(TypedDict):
-    """An object in a picture, its box in pixels."""
+    """An object in a picture, its box in pixels; `spans` are the characters of a caption that it answers, or that name it."""
 
     label: str
     box_xyxy: list[Number]
     score: NotRequired[Number]
+    spans: NotRequired[list[list[int]]]
 
 
 class ObjectsPicture(TypedDict):
@@ -147,18 +148,24 @@ class ObjectsPicture(TypedDict):
     src: str
     width: int
     height: int
+    caption: NotRequired[str]
     found: list[Object]
     objects: list[Object]
 
 
 class Objects(TypedDict):
-    """results/objects.json: some pictures of one set, with what scores the threshold or more, and by set the first metric by class."""
+    """results/objects.json: some pictures of one set, with what scores the threshold or more, and by set the first metric by class.
+
+    Of captions it is `metric` by their kind.
+    """
 
     threshold: float
     labels: NotRequired[list[str]]
     set: str
     pictures: list[ObjectsPicture]
     classes: dict[str, dict[str, Number]]
+    metric: NotRequired[str]
+    by: NotRequired[str]
 
 
 class Counted(TypedDict):
@@ -315,11 +322,19 @@ class Flow(TypedDict):
     relevance: list[list[Number]]
 
 
+class Beside(TypedDict):
+    """The same answer explained at another site: over `words`, or over a `picture` of which the grid alone is told."""
+
+    words: list[str]
+    methods: dict[str, Relevance]
+    picture: NotRequired[Picture | None]
+
+
 class Explained(TypedDict):
     """One explained example; `answer` is what was explained, where that is said, and `words` name the patches of a `picture` or
     the frames of a `film`.
 
-    Of a detection `box_xyxy` is where, in pixels of the picture.
+    Of a detection `box_xyxy` is where, in pixels of the picture. `beside` has the same by the names of more sites.
     """
 
     set: NotRequired[str]
@@ -334,6 +349,8 @@ class Explained(TypedDict):
     words: list[str]
     methods: dict[str, Relevance]
     flow: NotRequired[Flow | None]
+    caption: NotRequired[str | None]
+    beside: NotRequired[dict[str, Beside] | None]
 
 
 class Checked(TypedDict):
@@ -363,13 +380,14 @@ class Summary(TypedDict):
 
 class Explanations(TypedDict):
     """results/explanations.json; `num` examples were explained, of which `examples` may be the first, and `passes` says why
-    every pass ran the whole model, if it did."""
+    every pass ran the whole model, if it did; `beside` has the summary by the names of more sites."""
 
     site: NotRequired[str]
     score_unit: NotRequired[str]
     num: NotRequired[int]
     passes: NotRequired[str]
     summary: NotRequired[Summary | None]
+    beside: NotRequired[dict[str, Summary | None] | None]
     examples: list[Explained]
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from pellucid.data.corrupt import PICTURES
-from pellucid.report import number
+from pellucid.report import chart, number, records
 from pellucid.report.read import Run
 
 
@@ -14,11 +14,13 @@ class View:
     Args:
         sentences: what the numbers are, and the mean corruption error where there is a baseline.
         columns: severities, the mean, perhaps the error.
+        curves: the metric by severity, from home itself on, of each kind that was measured at several.
     """
 
     sentences: tuple[str, ...]
     columns: tuple[str, ...]
     rows: tuple[tuple[str, tuple[str, ...]], ...]
+    curves: tuple[chart.Plot, ...] = ()
 
 
 def without_copies(run: Run) -> Run:
@@ -57,4 +59,27 @@ def view(run: Run) -> View | None:
         over = every if found.get("complete") else "the kinds and severities measured"
         mce, relative = number.fixed(found.get("mce")), number.fixed(found.get("relative_mce"))
         sentences.append(f"Mean corruption error against {baseline} over {over}: {mce} (relative {relative}); 1 is as bad as {baseline}.")
-    return View(tuple(sentences), tuple(columns[:end]), tuple((kind, tuple(cells[:end])) for kind, cells in rows))
+    curves = _curves(found) if len(severities) > 1 else ()
+    return View(tuple(sentences), tuple(columns[:end]), tuple((kind, tuple(cells[:end])) for kind, cells in rows), curves)
+
+
+def _curves(found: records.Corruption) -> tuple[chart.Plot, ...]:
+    """A small chart for each kind, all on the axes of all."""
+    clean, metric = found["clean"], number.title(found["metric"])
+    told = {kind: [(float(s), v) for s, v in row["values"].items() if v is not None] for kind, row in found["kinds"].items()}
+    every = [clean, *(v for points in told.values() for _, v in points)]
+    known = [v for v in every if v is not None and number.real(v)]
+    steps = sorted({step for points in told.values() for step, _ in points})
+    if not known or not steps or clean is None:
+        return ()
+    axes = (chart.axis("severity", [0.0, *steps], whole=True), chart.axis(metric, known, zero=True))
+    return tuple(_curve(i, kind, points, clean, axes) for i, (kind, points) in enumerate(told.items()) if points)
+
+
+def _curve(i: int, kind: str, points: list[chart.Point], clean: float, axes: tuple[chart.Axis, chart.Axis]) -> chart.Plot:
+    name, (severity, metric) = number.title(kind), axes
+    line = [(0.0, clean), *points]
+    titles = ["home", *(f"severity {step:g}: {number.fixed(value)}" for step, value in points)]
+    level = chart.Series("home", [(severity.low, clean), (severity.high, clean)], "random")
+    desc = f"{metric.name} {number.fixed(clean)} at home, {number.fixed(points[-1][1])} at severity {points[-1][0]:g}."
+    return chart.plot(f"spoiled-{i}", name, desc, axes, [level, chart.Series(name, line, "c1", titles)], chart.SMALL)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pellucid.errors import BadData
 from pellucid.report import chart, film, heat, maps, matrix, meanings, number, records, summary
@@ -49,11 +49,20 @@ class MethodView:
 
 @dataclass(frozen=True)
 class Column:
-    """One map of a picture under its title, a method's or a label's name; `facts` says more of it."""
+    """One map of a picture under its title, a method's or a label's name; `facts` says more of it, `beside` has the same at more sites."""
 
     title: str
     facts: str
     method: MethodView
+    beside: tuple[tuple[str, MethodView], ...] = ()
+
+    @property
+    def checks(self) -> tuple[tuple[meanings.CheckView, tuple[str, ...]], ...]:
+        """Every check, and its value at every site."""
+        sites = [{c.name: c for c in one.checks} for one in (self.method, *(one for _, one in self.beside))]
+        every = {name: check for checks in reversed(sites) for name, check in checks.items()}
+        order = dict.fromkeys(name for checks in sorted(sites, key=len, reverse=True) for name in checks)
+        return tuple((every[name], tuple(checks[name].value if name in checks else "" for checks in sites)) for name in order)
 
 
 @dataclass(frozen=True)
@@ -64,6 +73,7 @@ class PhotoView:
         coarse: its pixels are few and shown as they are.
         flow: maps of one method at each site, from below to above.
         boxes: what was asked about, and where, where that is a box.
+        caption: what was read beside it.
     """
 
     source: str
@@ -72,6 +82,12 @@ class PhotoView:
     flow: tuple[tuple[str, maps.Map], ...] = ()
     flow_title: str = ""
     boxes: tuple[tuple[str, maps.Box], ...] = ()
+    caption: str = ""
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """Those that columns have beside the first."""
+        return tuple(dict.fromkeys(site for _, columns in self.rows for column in columns for site, _ in column.beside))
 
 
 @dataclass(frozen=True)
@@ -79,7 +95,7 @@ class ExampleView:
     """One explained example; of a picture, all that was asked about it, as of an output every word of which was asked about.
 
     Args:
-        text: what was read, where matrices stand below it.
+        text: what was read, where matrices stand below it, or beside a picture.
         clip: its frames, of a clip, where they were kept; its methods then have no words of their own.
     """
 
@@ -97,6 +113,14 @@ class ExampleView:
     text: str = ""
     matrices: tuple[matrix.Matrix, ...] = ()
     clip: film.Film | None = None
+
+
+class SiteView(NamedTuple):
+    """A site beside the first, what its units are, and all examples together there."""
+
+    site: str
+    things: str
+    together: summary.SummaryView | None
 
 
 @dataclass(frozen=True)
@@ -119,6 +143,7 @@ class ExplainedView:
     of_quality: bool = False
     of_films: bool = False
     thing: str = "word"
+    beside: tuple[SiteView, ...] = ()
 
     @property
     def sides(self) -> tuple[str, str]:
@@ -171,6 +196,7 @@ def view(explanations: records.Explanations, source: str) -> ExplainedView:
     Raises:
         BadData: a relevance that does not fit its words; the message names source, example and method.
     """
+    explanations = _pictures_first(explanations)
     unit, examples = explanations.get("score_unit", ""), []
     for i, group in enumerate(_groups(explanations["examples"])):
         examples.append(_example(group, f"example-{i + 1}", unit, source))
@@ -199,7 +225,37 @@ def view(explanations: records.Explanations, source: str) -> ExplainedView:
         any(isinstance(e["prediction"], Mapping) and "quality" in e["prediction"] for e in explanations["examples"]),
         any(example.clip and example.clip.rows for example in examples),
         thing,
+        tuple(SiteView(site, things, summary.view(told, things)) for site, things, told in _beside(explanations)),
     )
+
+
+def _pictures_first(explanations: records.Explanations) -> records.Explanations:
+    """The same, told at the site of a picture, where the first site has none and another has."""
+    rows, first = explanations["examples"], explanations.get("site", "")
+    told = (rows[0].get("beside") or {}) if rows and not rows[0].get("picture") else {}
+    site = next((name for name, one in told.items() if one.get("picture")), "")
+    if not site:
+        return explanations
+    turned: list[Any] = []
+    for row in rows:
+        beside = dict(row.get("beside") or {})
+        over = beside.pop(site)
+        turned.append({**row, **over, "beside": {first: {"words": row["words"], "methods": row["methods"]}, **beside}})
+    summaries = {first: explanations.get("summary"), **(explanations.get("beside") or {})}
+    changed = {"site": site, "summary": summaries.pop(site, None), "beside": summaries, "examples": turned}
+    return {**explanations, **changed}  # type: ignore[typeddict-item]
+
+
+def _beside(explanations: records.Explanations) -> list[tuple[str, str, records.Summary | None]]:
+    """Each site beside the first, what its units are, and all examples together."""
+    told = explanations.get("beside") or {}
+    kinds = {site: _things(one, {}) for row in explanations["examples"] for site, one in (row.get("beside") or {}).items()}
+    return [(site, things, told.get(site)) for site, things in kinds.items()]
+
+
+def _things(over: Mapping[str, Any], example: Mapping[str, Any]) -> str:
+    """What relevance is of."""
+    return "patches" if over.get("picture") else "frames" if example.get("film") else "words"
 
 
 def _drawn(examples: Sequence[ExampleView]) -> list[MethodView]:
@@ -239,7 +295,7 @@ def _example(group: Sequence[records.Explained], ident: str, unit: str, source: 
     found, photo = example.get("flow"), _photo(group, ident, unit, source)
     matrices = matrix.views(group, unit, source) if several and not photo else ()
     by_itself = not photo and not matrices
-    methods = example["methods"].items() if by_itself else ()
+    methods = [*example["methods"].items(), *_named_at(example)] if by_itself else []
     clip = film.view(example.get("film"), dict(methods), f"{source}: example {example['id']!r}") if not photo else None
     label = example.get("label")
     return ExampleView(
@@ -254,10 +310,16 @@ def _example(group: Sequence[records.Explained], ident: str, unit: str, source: 
         heat.side_by_side(example["methods"], example["words"]) if by_itself and not clip else None,
         heat.flow(found, example["words"], f"{source}: example {example['id']!r}") if by_itself and found else None,
         photo,
-        " ".join(example["words"]) if matrices and not clip else "",
+        " ".join(example["words"]) if matrices and not clip else example.get("caption") or "" if photo else "",
         matrices,
         clip,
     )
+
+
+def _named_at(example: records.Explained) -> list[tuple[str, records.Relevance]]:
+    """The methods at further sites of the same words, named by these."""
+    told = (example.get("beside") or {}).items()
+    return [(f"{name} at {site}", m) for site, one in told if one["words"] == example["words"] for name, m in one["methods"].items()]
 
 
 def _right(example: records.Explained) -> bool | None:
@@ -286,7 +348,9 @@ def _photo(group: Sequence[records.Explained], ident: str, unit: str, source: st
         for j, (example, answer) in enumerate(zip(group, told, strict=True)):
             method = _method(name, example["methods"][name], example, f"{ident}-{k + 1}-{j + 1}", source)
             several = len(group) > 1
-            columns.append(Column(answer if several else method.name, _score(example.get("score"), unit) if several else "", method))
+            beside = _also(example, name, f"{ident}-{k + 1}-{j + 1}", source)
+            facts = _score(example.get("score"), unit) if several else ""
+            columns.append(Column(answer if several else method.name, facts, method, beside))
         rows.append((number.title(name), tuple(columns)))
     if len(group) == 1:
         rows = [("", tuple(column for _, columns in rows for column in columns))]
@@ -294,7 +358,19 @@ def _photo(group: Sequence[records.Explained], ident: str, unit: str, source: st
     seen = maps.checked(picture, where)[0]
     each = [(answer, maps.box_of(example.get("picture") or {"grid": []}, where)) for example, answer in zip(group, told, strict=True)]
     boxes = tuple((answer, box) for answer, box in each if box)
-    return PhotoView(seen, maps.coarse(seen), tuple(rows), flow, title + (f" of {told[0]}" if title and len(group) > 1 else ""), boxes)
+    title += f" of {told[0]}" if title and len(group) > 1 else ""
+    return PhotoView(seen, maps.coarse(seen), tuple(rows), flow, title, boxes, group[0].get("caption") or "")
+
+
+def _also(example: records.Explained, name: str, ident: str, source: str) -> tuple[tuple[str, MethodView], ...]:
+    """What the method says of the same answer at further sites."""
+    found = []
+    for k, (site, one) in enumerate((example.get("beside") or {}).items()):
+        if name in one["methods"]:
+            place = one.get("picture")
+            over: Any = {**example, **one, "picture": {**(example.get("picture") or {}), **place} if place else None}
+            found.append((site, _method(name, one["methods"][name], over, f"{ident}-{k + 1}", source)))
+    return tuple(found)
 
 
 def _flow(example: records.Explained, where: str) -> tuple[tuple[tuple[str, maps.Map], ...], str]:
@@ -322,7 +398,7 @@ def _method(name: str, method: records.Relevance, example: records.Explained, id
     except ValueError as error:
         raise BadData(f"{source}: example {example['id']!r}, method {name!r}: {error}; explain it again") from None
     found, gap, picture = method.get("degradation"), method.get("gap"), example.get("picture")
-    things = "patches" if picture else "frames" if example.get("film") else "words"
+    things = _things(example, example)
     title, where = number.title(name), f"{source}: example {example['id']!r}, method {name!r}"
     return MethodView(
         number.title(name),

@@ -112,21 +112,22 @@ def baseline_for(kinds: Sequence[str], num_classes: int | None) -> Baseline | No
 def summary(told: Mapping[str, Any], kinds: Sequence[str], severities: Sequence[int], baseline: Baseline | None) -> dict[str, Any] | None:
     """The `corruption` part of `results/shift.json`: the first metric by kind and severity, its mean, and errors against the baseline.
 
-    None where the first metric is not a share of which more is better, so that 1 less it is no error.
+    None where the first metric is not a share of which more is better, so that 1 less it is no error. A copy in which nothing is left to be
+    measured, as a set of negated captions, has None and counts in no mean.
 
     Args:
         told: what `compare` found.
     """
     home = told["home"]
     metric, clean = next(iter(told["sets"][home]["metrics"].items()))
-    values = {k: {s: told["sets"][set_name(home, k, s)]["metrics"][metric]["value"] for s in severities} for k in kinds}
-    every = [clean["value"], *(v for found in values.values() for v in found.values())]
+    values = {k: {s: _known(told["sets"][set_name(home, k, s)]["metrics"][metric]["value"]) for s in severities} for k in kinds}
+    every = [clean["value"], *(v for found in values.values() for v in found.values() if v is not None)]
     if not clean["higher_is_better"] or not all(0 <= v <= 1 for v in every):
         return None
-    errors = {kind: {s: 1 - v for s, v in found.items()} for kind, found in values.items()}
+    errors = {kind: {s: 1 - v for s, v in found.items() if v is not None} for kind, found in values.items()}
     against = corruption_errors(errors, baseline) if baseline else {}
     rows: dict[str, dict[str, Any]] = {
-        kind: {"values": {str(s): v for s, v in found.items()}, "mean": fmean(found.values()), "error": against.get(kind)}
+        kind: {"values": {str(s): v for s, v in found.items()}, "mean": _mean_known(found.values()), "error": against.get(kind)}
         for kind, found in values.items()
     }
     added = _added(errors, 1 - clean["value"], baseline) if baseline else {}
@@ -135,12 +136,21 @@ def summary(told: Mapping[str, Any], kinds: Sequence[str], severities: Sequence[
         "metric": metric,
         "clean": clean["value"],
         "kinds": rows,
-        "mean": fmean(row["mean"] for row in rows.values()),
+        "mean": _mean_known(row["mean"] for row in rows.values()),
         "baseline": baseline.name if baseline and _counted(against) else None,
         "mce": _mean(against) if _counted(against) else None,
         "relative_mce": _mean(added) if _counted(added) else None,
         "complete": set(wanted) <= set(against) and set(severities) == set(SEVERITIES),
     }
+
+
+def _known(value: float) -> float | None:
+    return value if value == value else None
+
+
+def _mean_known(values: Iterable[float | None]) -> float | None:
+    told = [v for v in values if v is not None]
+    return fmean(told) if told else None
 
 
 def of_run(folder: pathlib.Path, metric: str) -> Baseline:
@@ -156,5 +166,5 @@ def of_run(folder: pathlib.Path, metric: str) -> Baseline:
         raise BadData(f"{path}: no corruptions measured there; `pellucid shift {folder} --corrupt 1-5` does")
     if found["metric"] != metric:
         raise BadUsage(f"{folder} was measured by {found['metric']}, this run by {metric}; their errors do not compare")
-    errors = {kind: {int(s): 1 - v for s, v in row["values"].items()} for kind, row in found["kinds"].items()}
+    errors = {kind: {int(s): 1 - v for s, v in row["values"].items() if v is not None} for kind, row in found["kinds"].items()}
     return Baseline(str(folder), 1 - found["clean"], errors)

@@ -128,6 +128,9 @@ def explain(given: Given) -> int:
         from pellucid.explain import render
 
         console.print(render.summary(found.summary))
+        for site, together in found.beside.items():
+            console.print(f"the same at {site}", highlight=False, style="bold")
+            console.print(render.summary(together))
     return 0
 
 
