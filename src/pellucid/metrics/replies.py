@@ -15,13 +15,17 @@ from pellucid.metrics.shares import Part, Share
 from pellucid.task import Example, Metric
 
 
-def reply_metrics() -> dict[str, Metric]:
+def reply_metrics(typed: bool = True) -> dict[str, Metric]:
     """The share of right answers, and of right types; `per_kind` tells them by the example's `question_type`, else by the answer's.
 
     An answer is right if its type and its value are: the value of a wrong type is that of another head.
+
+    Args:
+        typed: types are told; otherwise one head gives all answers, and an answer is right if its value is.
     """
-    memo = Memo(judged)
-    return {"answer_accuracy": Share(partial(_part, of="answer"), memo), "answer_type_accuracy": Share(partial(_part, of="type"), memo)}
+    memo = Memo(partial(judged, typed=typed))
+    accuracy: dict[str, Metric] = {"answer_accuracy": Share(partial(_part, of="answer"), memo)}
+    return accuracy | ({"answer_type_accuracy": Share(partial(_part, of="type"), memo)} if typed else {})
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,9 +37,11 @@ class Judged:
     answer: bool = False
 
 
-def judged(prediction: Any, example: Example) -> Judged:
+def judged(prediction: Any, example: Example, typed: bool = True) -> Judged:
     """The reply of a pair.
 
+    Args:
+        typed: as of `reply_metrics`.
     Raises:
         BadData: the prediction has no reply of a type and a value, or the example's answer has not both.
     """
@@ -44,7 +50,7 @@ def judged(prediction: Any, example: Example) -> Judged:
     name = f"example {example.get('id', 'without id')!r}"
     right = _of(example["answer"], f"{name}: answer")
     given = _of(prediction.get("reply") if isinstance(prediction, Mapping) else prediction, f"prediction of {name}: reply")
-    alike = right[0] == given[0]
+    alike = not typed or right[0] == given[0]
     return Judged(str(example.get("question_type") or right[0]), alike, alike and right[1] == given[1])
 
 

@@ -197,7 +197,8 @@ def _written(row: Mapping[str, Any], images: str) -> dict[str, Any]:
 
 def _annotation(found: Mapping[str, Any], numbers: Mapping[str, int]) -> dict[str, Any]:
     x0, y0, x1, y1 = found["box_xyxy"]
-    entry = {"bbox": [x0, y0, x1 - x0, y1 - y0], "area": found["area"], "iscrowd": int(found["crowd"])}
+    area, crowd = found.get("area", (x1 - x0) * (y1 - y0)), int(found.get("crowd", False))
+    entry: dict[str, Any] = {"bbox": [x0, y0, x1 - x0, y1 - y0], "area": area, "iscrowd": crowd}
     entry |= {"category_id": numbers.get(found["label"], 1), "tokens_positive": found["spans"]}
     entry |= {"isfinal": int(found["final"])} if "final" in found else {}
     return entry | ({"segmentation": found["segmentation"]} if "segmentation" in found else {})

@@ -23,6 +23,7 @@ class GroundingSettings:
             transformer over the training captions' words, for training from scratch.
         from_random: the text encoder starts from random weights.
         freeze_text: it does not learn.
+        dilate: a ResNet's last stage keeps the resolution, four times the cells.
         frozen: what of the backbone does not train: the `stem` and first stage, `all`, or nothing.
         num_tokens: slots of the map from boxes to words; a caption of more tokens is refused, or cut where `long` says so.
         long: `refuse` or `cut` captions of more tokens than that.
@@ -35,12 +36,23 @@ class GroundingSettings:
         soft_tokens: weight of the soft token prediction; 0 leaves it out (an ablation: then `align` alone says which words).
         final: weight of `isfinal`, whether a box is what the whole caption asks for; 0 for no such head.
         contrast: weight of the image-text contrastive loss; 0 for none.
+        answers: heads that answer the caption as a question, of examples' `answer`, from the first decoder layer: `gqa`, a head for each
+            type of answer, `gqa_unified`, one for all, or `clevr`; empty for none.
+        answer_list: a JSON file of GQA's answers by type, `{"obj": ["no", "yes"], ...}`, or the authors' own; published weights need it.
+            Without, they are those of the training examples. CLEVR's are known.
+        answer_weight: of each head's loss; the authors took 25 for GQA, 1 for CLEVR.
+        detect: boxes and their words are learned, and every training example has objects, perhaps none; without, answers alone are.
+        masks: a mask for each query, too, whose attention sums to 1 for each head; every object has a segmentation then. The authors learn
+            it on a detector that stays as it is (`optim.lr_scale` 0).
         aux_loss: every decoder layer is told what it got wrong, not only the last.
         mask_padding: padding changes no prediction; the published weights were trained without.
         threshold: probability (1 - that of no object) from which a box is shown and can be asked about.
         word_threshold: probability from which a word is told as one that a box answers.
         hit: overlap by which a referred box is found: `iou`, or `giou` as the authors' program has it; both are told.
-        measure: whose numbers come first, and choose a checkpoint: of referred boxes, of phrases, or of all boxes.
+        measure: whose numbers come first, and choose a checkpoint: of referred boxes (`expressions`), of `phrases`, of all `boxes`, or of
+            answers (`replies`); and, which are told only then, of all that a phrase speaks of (`phrase_cut`: the captions are the phrases,
+            boxes and masks above the threshold answer them together), or of classes asked for one by one (`lvis`: fixed average
+            precision; a caption is a class).
         patch: side of the square patches of pixels by which a picture is explained.
         check: what is looked at of every picture before training: nothing, its header, or all of it.
         broken: pictures that cannot be read stop the run, or are left out and counted.
@@ -51,6 +63,7 @@ class GroundingSettings:
     text: str = "roberta-base"
     from_random: bool = False
     freeze_text: bool = False
+    dilate: bool = False
     frozen: Literal["", "stem", "all"] = "stem"
     view: BoxView = BoxView()
     train_view: BoxTrainView = BoxTrainView(flip=0.0, crop_range=(384, 1333))
@@ -71,6 +84,11 @@ class GroundingSettings:
     soft_tokens: float = 1.0
     final: float = 0.0
     contrast: float = 0.0
+    answers: Literal["", "gqa", "gqa_unified", "clevr"] = ""
+    answer_list: str = ""
+    answer_weight: float = 1.0
+    detect: bool = True
+    masks: Literal["", "per_head"] = ""
     aux_loss: bool = True
     mask_padding: bool = True
     label_cost: float = 1.0
@@ -82,7 +100,7 @@ class GroundingSettings:
     threshold: float = 0.7
     word_threshold: float = 0.1
     hit: Literal["iou", "giou"] = "iou"
-    measure: Literal["expressions", "phrases", "boxes"] = "boxes"
+    measure: Literal["expressions", "phrases", "boxes", "replies", "phrase_cut", "lvis"] = "boxes"
     patch: int = 32
     check: Literal["none", "header", "full"] = "header"
     broken: Literal["refuse", "skip"] = "refuse"
@@ -98,13 +116,17 @@ class GroundingSettings:
         return "sine"
 
     def build(self, train: Sequence[dict[str, Any]]) -> "Grounding":
-        """The task with pretrained backbone and text encoder."""
+        """The task with pretrained backbone and text encoder.
+
+        Raises:
+            BadUsage: settings that do not go together.
+        """
         from pellucid.tasks.grounding import task
 
         return task.build(self, train)
 
     def write(self, task: "Grounding", folder: pathlib.Path) -> None:
-        """Tokenizer and configuration of the text encoder."""
+        """Tokenizer and configuration of the text encoder, and what can be answered."""
         from pellucid.tasks.grounding import task as room
 
         room.write(task, folder)

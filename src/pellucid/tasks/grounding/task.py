@@ -9,17 +9,22 @@ from einops import rearrange
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from pellucid.data.boxes import Framed, test_boxes, train_boxes
+from pellucid.data.boxes import Framed, masks_of, test_boxes, train_boxes
 from pellucid.data.grounding.spans import spans_of, text_of
 from pellucid.data.padded import bucket_length, picture_batch
 from pellucid.data.pictures import readable, where
+from pellucid.data.polygons import to_codes
 from pellucid.data.read import require
 from pellucid.data.views import IMAGENET_MEAN, IMAGENET_STD
 from pellucid.errors import BadData, BadUsage
 from pellucid.losses.grounding import Codes, alignment_loss, contrast_loss, final_loss, soft_token_loss, word_amount, word_targets
+from pellucid.losses.masks import covered, set_mask_losses
 from pellucid.losses.matching import Costs, match
 from pellucid.losses.set_prediction import Truth, Weights, box_losses, named
+from pellucid.metrics.fixed_ap import fixed_metrics
 from pellucid.metrics.grounding import box_metrics, phrase_metrics, referring_metrics
+from pellucid.metrics.phrases import phrase_cut_metrics
+from pellucid.metrics.replies import reply_metrics
 from pellucid.nn.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from pellucid.nn.detectors import shape_of, sites_of
 from pellucid.nn.detr import layers_of
@@ -29,7 +34,8 @@ from pellucid.nn.timm_maps import timm_maps
 from pellucid.task import Batch, Example, Metric, Output, Site
 from pellucid.tasks.grounding.captions import Reader, caption_batch, own_tokens, reader, restored, tokenised
 from pellucid.tasks.grounding.model import GroundingModel
-from pellucid.tasks.grounding.names import ours
+from pellucid.tasks.grounding.names import POOLER, ours
+from pellucid.tasks.grounding.replies import Vocabulary, read_answers, vocabulary, write_answers
 from pellucid.tasks.grounding.settings import GroundingSettings
 
 ANY = -1  # in an answer: the query that says it most
@@ -40,18 +46,19 @@ class Grounding:
     """A picture and a caption to boxes, each with words of the caption.
 
     Examples hold `image`, `caption` and `objects` (`box_xyxy` in pixels, `spans` of the caption's characters that name it, perhaps
-    `final`); perhaps `phrases`, `expression` and `corruption`. An answer is a query and words, written `the red cup@17`, or `the red cup`,
-    of whichever query says so most.
+    `final` and `segmentation`); perhaps `answer`, where the caption is a question, `phrases`, `expression` and `corruption`. An answer is
+    a query and words, written `the red cup@17`, or `the red cup`, of whichever query says so most.
+
+    Args:
+        replies: what questions can be answered with.
     """
 
     score_unit = "log-probability"
     takes = "image"
-    inputs = ("input", "words")
 
-    def __init__(self, model: GroundingModel, read: Reader, settings: GroundingSettings):
-        self.model, self.reader, self.settings = model, read, settings
-        seen = sites_of(settings.patch)
-        self.sites = {"input": seen.pop("input"), "words": _words_site(), **seen}
+    def __init__(self, model: GroundingModel, read: Reader, settings: GroundingSettings, replies: Vocabulary | None = None):
+        self.model, self.reader, self.settings, self.replies = model, read, settings, replies
+        self.sites = {**sites_of(settings.patch), "words": _words_site()}
 
     # ---- data --------------------------------------------------------------------------------------------------------
 
@@ -59,14 +66,17 @@ class Grounding:
         """Examples whose pictures can be read, with their captions as tokens; captions that name nothing stay.
 
         Raises:
-            BadData: a column is missing, a picture broken, a caption empty or too long, a span outside of it; with the row.
+            BadData: a column is missing, a picture broken, a caption empty or too long, a span outside of it, an answer of no known type;
+                with the row.
         """
         require(examples, ("image", "caption"), source)
+        if self.replies:
+            self.replies.checked(examples)
         kept = readable(examples, source, self.settings.check, self.settings.broken)
         return [{**e, "length": bucket_length(e)} for e in tokenised(kept, self.reader.tokenizer, self.settings)]
 
     def collate(self, examples: Sequence[Example]) -> Batch:
-        """`picture`, its masks, `size_hw`, tokens, and where examples have objects `boxes_cxcywh`, `positive`, `own_tokens`, lists."""
+        """`picture`, its masks, `size_hw`, tokens, and of objects, where there are any, `boxes_cxcywh`, `positive`, `own_tokens`, lists."""
         return self._batch(examples, [test_boxes(e, self.settings.view) for e in examples])
 
     def train_batch(self, examples: Sequence[Example], seeds: Sequence[int]) -> Batch:
@@ -78,7 +88,9 @@ class Grounding:
         stride = self.model.net.backbone.stride
         batch = picture_batch([f.picture for f in framed], [f.size_hw for f in framed], self.settings.patch, stride)
         batch |= caption_batch(examples)
-        if not all("objects" in e for e in examples):
+        if self.replies:
+            batch |= self.replies.batch(examples)
+        if not self.settings.detect or not all("objects" in e for e in examples):
             return batch
         shown = [torch.tensor(f.picture.shape[:0:-1]).repeat(2) for f in framed]  # width, height, width, height
         rows = [[e["objects"][i] for i in f.kept] for e, f in zip(examples, framed, strict=True)]
@@ -90,6 +102,8 @@ class Grounding:
         batch["positive"] = [self._slots(own) for own in batch["own_tokens"]]
         if self.settings.final:
             batch["final"] = [torch.tensor([bool(o.get("final", True)) for o in some]) for some in rows]
+        if self.settings.masks:
+            batch["masks"] = [masks_of(f, where(e)) for f, e in zip(framed, examples, strict=True)]
         return batch
 
     def _slots(self, own: Shaped[Tensor, "n t"]) -> Float[Tensor, "n c"]:
@@ -101,7 +115,17 @@ class Grounding:
     # ---- the promises ------------------------------------------------------------------------------------------------
 
     def loss(self, output: Output, batch: Batch) -> dict[str, Float[Tensor, ""]]:
-        """Soft tokens in nats, distance of boxes, 1 - GIoU, alignment, finality of each layer, the last under plain names; contrast."""
+        """Detection's of each layer, the last under plain names; contrast; and of answers those of each head, as `reply_`; in nats."""
+        told = self.settings
+        parts = self._detection(output, batch) if told.detect else {}
+        if told.contrast:
+            parts["contrast"] = told.contrast * contrast_loss(output["picture_code"], output["caption_code"], told.temperature)
+        if self.replies:
+            parts |= {name: told.answer_weight * value for name, value in self.replies.losses(output, batch).items()}
+        return parts
+
+    def _detection(self, output: Output, batch: Batch) -> dict[str, Float[Tensor, ""]]:
+        """Soft tokens in nats, distance of boxes, 1 - GIoU, alignment, finality of each layer; masks of the last."""
         told = self.settings
         logits, boxes = layers_of(output, "logits"), layers_of(output, "boxes_cxcywh")
         words = word_targets(batch["positive"], told.target)
@@ -118,20 +142,27 @@ class Grounding:
             parts["align"] = told.align * alignment_loss(codes, batch["own_tokens"], truth, matches, told.temperature)
         if told.final:
             parts["final"] = told.final * final_loss(layers_of(output, "final"), batch["final"], truth, matches)
-        whole = {"contrast": contrast_loss(output["picture_code"], output["caption_code"], told.temperature)} if told.contrast else {}
-        return named(parts) | {name: told.contrast * value for name, value in whole.items()}
+        if not told.masks:
+            return named(parts)
+        last, size = matches.of_layer(len(logits) - 1), batch["pixel_present"].shape
+        return named(parts) | set_mask_losses(output["mask_logits"], batch["masks"], last, (size[1], size[2]), told.mask_padding)
 
     def amounts(self, batch: Batch) -> dict[str, float]:
-        """Over how much each part of the loss is a mean: objects, and for words pictures without any, too."""
+        """Over how much each part of the loss is a mean: objects, and for words pictures without any, too; questions of a kind."""
+        asked = self.replies.amounts(batch) if self.replies else {}
+        if not self.settings.detect:
+            return asked
         sizes = [len(boxes) for boxes in batch["boxes_cxcywh"]]
         each = dict.fromkeys(("bbox", "giou", "align", "final"), float(sum(sizes))) | {"ce": word_amount(sizes)}
-        return each | {f"{name}_{i}": value for name, value in each.items() for i in range(self.settings.decoder_layers - 1)}
+        earlier = {f"{name}_{i}": value for name, value in each.items() for i in range(self.settings.decoder_layers - 1)}
+        return each | earlier | dict.fromkeys(("mask", "dice"), each["bbox"]) | asked
 
     def predict(self, output: Output, batch: Batch) -> list[Any]:
         """All queries, the surest first: `boxes_xyxy` in pixels, `scores`, `queries`, and as `labels` and `spans` the words each answers.
 
         `token_probs` (q t) is how likely each query answers each token, `token_spans` the tokens' characters; `answers` are those from the
-        threshold on, as `the red cup@17`.
+        threshold on, as `the red cup@17`. With a mask head there are `masks`, in run lengths; with heads that answer questions a `reply`
+        of `type`, `value` and its probability, `score`.
         """
         probs = output["logits"].float().softmax(-1)
         scores = 1 - probs[..., -1]
@@ -144,8 +175,11 @@ class Grounding:
             told = {"boxes_xyxy": boxes[i][rows].tolist(), "scores": scores[i][rows].tolist(), "queries": rows.tolist()}
             if "final" in output:
                 told["final_scores"] = (scores[i] * output["final"][i].float().sigmoid())[rows].tolist()
+            if "mask_logits" in output:
+                told["masks"] = to_codes(covered(output["mask_logits"][i], batch, i, rows, self.settings.mask_padding, smooth=True))
             found.append(told | self._worded(probs[i][rows][:, : len(spans)].cpu(), spans, batch["caption"][i], told))
-        return found
+        replies = self.replies.told(output) if self.replies else []
+        return [one | {"reply": reply} for one, reply in zip(found, replies, strict=True)] if replies else found
 
     def _worded(self, probs: Float[Tensor, "q t"], spans: list[list[int]], caption: str, told: dict[str, Any]) -> dict[str, Any]:
         """The words of each query: those tokens that are likely enough."""
@@ -153,12 +187,20 @@ class Grounding:
         labels = [text_of(some, caption) for some in chosen]
         each = zip(labels, told["queries"], told["scores"], strict=True)
         answers = [f"{label}@{query}" for label, query, score in each if score >= self.settings.threshold]
-        return {"labels": labels, "spans": chosen, "token_probs": probs.numpy(), "token_spans": spans, "answers": answers}
+        return {"labels": labels, "spans": chosen, "token_probs": probs.detach().numpy(), "token_spans": spans, "answers": answers}
 
     def metrics(self) -> dict[str, Metric]:
-        """Precision of referred boxes, recall of phrases, average precision of boxes; those that `measure` names come first."""
-        kinds = {"expressions": referring_metrics(self.settings.hit), "phrases": phrase_metrics(), "boxes": box_metrics()}
-        order = sorted(kinds, key=lambda kind: kind != self.settings.measure)
+        """Those of what is learned, and what else `measure` names; the ones that it names come first."""
+        told, kinds = self.settings, dict[str, dict[str, Metric]]()
+        if told.detect:
+            kinds = {"expressions": referring_metrics(told.hit), "phrases": phrase_metrics(), "boxes": box_metrics(bool(told.masks))}
+        if self.replies:
+            kinds["replies"] = reply_metrics(not self.replies.unified)
+        if told.measure == "phrase_cut":
+            kinds["phrase_cut"] = phrase_cut_metrics(bool(told.masks), told.threshold)
+        if told.measure == "lvis":
+            kinds["lvis"] = fixed_metrics()
+        order = sorted(kinds, key=lambda kind: kind != told.measure)
         return {name: metric for kind in order for name, metric in kinds[kind].items()}
 
     def answer(self, output: Output) -> Shaped[Tensor, "b s"]:
@@ -169,14 +211,6 @@ class Grounding:
         slots = words > words.amax(-1, keepdim=True).clamp(max=self.settings.word_threshold)
         slots |= words == words.amax(-1, keepdim=True)
         return torch.cat([query[:, None], slots.long()], -1)
-
-    def called(self, answer: Shaped[Tensor, "b s"], batch: Batch) -> list[str]:
-        """Each answer as it can be asked for: the words, and of one query which."""
-        told = []
-        for (query, *slots), spans, caption in zip(answer.tolist(), batch["token_spans"], batch["caption"], strict=True):
-            words = text_of(spans_of(list(map(bool, slots[: len(spans)])), spans.tolist()), caption)
-            told.append(words if query == ANY else f"{words}@{query}")
-        return told
 
     def gold(self, examples: Sequence[Example]) -> Shaped[Tensor, "b s"]:
         """Query and words that each example's `label` names: `the red cup@17`; of `the red cup`, or of its first object, the query is any.
@@ -223,38 +257,71 @@ class Grounding:
         """Published weights under our names."""
         return ours(tensors)
 
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """What published weights hold of a text encoder, and only a contrast of pictures and captions reads."""
+        return () if self.settings.contrast else (POOLER,)
+
 
 def _words_site() -> Site:
     """The caption's words, as the text encoder is given them."""
-    return Site("net.text.words", "b n d", present="tokens_present", names="words", groups="word_of_token", hides=True)
+    return Site("net.text.words", "b n d", present="tokens_present", names="words", groups="word_of_token")
 
 
 # ---- building ---------------------------------------------------------------------------------------------------------
 
 
+def check(settings: GroundingSettings) -> None:
+    """Whether the settings go together.
+
+    Raises:
+        BadUsage: they do not, and which.
+    """
+    told, alone = settings, "task.detect=false"
+    if told.masks and told.contrast:
+        raise BadUsage(f"task.masks={told.masks}, task.contrast={told.contrast:g}: no mask head learns beside a contrast; leave one out")
+    if not told.detect and (told.masks or not told.answers):
+        what = f"task.masks={told.masks} needs boxes" if told.masks else "nothing is learned without task.answers"
+        raise BadUsage(f"{alone}: {what}")
+    if not told.answers and (told.answer_list or told.measure == "replies"):
+        what = f"answer_list={told.answer_list}" if told.answer_list else "measure=replies"
+        raise BadUsage(f"task.{what}: there are no heads that answer; name them with task.answers")
+    if not told.detect and told.measure in ("phrase_cut", "lvis"):
+        raise BadUsage(f"{alone}: task.measure={told.measure} is of boxes; measure replies")
+
+
 def network(settings: GroundingSettings, read: Reader, pretrained: str) -> GroundingModel:
-    """The detector that the settings describe; `pretrained` weights are the backbone's."""
+    """The detector that the settings describe; `pretrained` weights are the backbone's. Without boxes, what only they need is frozen."""
     if settings.backbone.startswith(TIMM):
         backbone: Any = timm_maps(settings.backbone.removeprefix(TIMM), pretrained, settings.frozen)
     else:
-        backbone = pretrained_resnet(settings.backbone, pretrained, frozen=settings.frozen)
-    extras = Extras(settings.align_width, bool(settings.final), bool(settings.contrast), align=bool(settings.align))
-    net = Mdetr(backbone, shape_of(settings, settings.num_tokens), read.encoder, read.width, extras, settings.mask_padding)
+        backbone = pretrained_resnet(settings.backbone, pretrained, settings.dilate, settings.frozen)
+    extras = Extras(settings.align_width, bool(settings.final), bool(settings.contrast), settings.answers, bool(settings.align))
+    sizes = shape_of(settings, settings.num_tokens)
+    net = Mdetr(backbone, sizes, read.encoder, read.width, extras, settings.mask_padding, settings.masks)
+    if not settings.detect:
+        heads = (net.class_head, net.box_head, net.final_head, net.align_queries, net.align_tokens)
+        for part in (*net.decoder.layers[1:], *(head for head in heads if head is not None)):
+            part.requires_grad_(False)
     view = settings.view
-    return GroundingModel(net, view.mean or IMAGENET_MEAN, view.std or IMAGENET_STD, settings.aux_loss)
+    return GroundingModel(net, view.mean or IMAGENET_MEAN, view.std or IMAGENET_STD, settings.aux_loss and settings.detect)
 
 
 def build(settings: GroundingSettings, train: Sequence[Example]) -> Grounding:
-    """The task as `settings` say, with pretrained backbone and text encoder."""
-    require(train, ("image", "caption", "objects"), str(train[0]["id"]) if train else "training set")
+    """The task as `settings` say, with pretrained backbone and text encoder; what it can answer, the settings or the examples tell."""
+    check(settings)
+    needed = ("image", "caption", "objects") if settings.detect else ("image", "caption")
+    require(train, needed, str(train[0]["id"]) if train else "training set")
+    replies = vocabulary(settings.answers, settings.answer_list, train) if settings.answers else None
     read = reader(settings, [e["caption"] for e in train])
-    return Grounding(network(settings, read, settings.pretrained), read, settings)
+    return Grounding(network(settings, read, settings.pretrained), read, settings, replies)
 
 
 def restore(settings: GroundingSettings, folder: pathlib.Path) -> Grounding:
     """The task that a run's `preprocessing` folder describes; weights come after."""
+    check(settings)
     read = restored(settings, folder)
-    return Grounding(network(settings, read, ""), read, settings)
+    return Grounding(network(settings, read, ""), read, settings, read_answers(folder) if settings.answers else None)
 
 
 def write(task: Grounding, folder: pathlib.Path) -> None:
@@ -262,3 +329,5 @@ def write(task: Grounding, folder: pathlib.Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     task.reader.tokenizer.save(folder)
     task.reader.encoder.config.save_pretrained(folder)  # type: ignore[union-attr, operator]
+    if task.replies:
+        write_answers(task.replies, folder)
