@@ -55,10 +55,12 @@ class Grounding:
 
     score_unit = "log-probability"
     takes = "image"
+    inputs = ("input", "words")
 
     def __init__(self, model: GroundingModel, read: Reader, settings: GroundingSettings, replies: Vocabulary | None = None):
         self.model, self.reader, self.settings, self.replies = model, read, settings, replies
-        self.sites = {**sites_of(settings.patch), "words": _words_site()}
+        seen = sites_of(settings.patch)
+        self.sites = {"input": seen.pop("input"), "words": _words_site(), **seen}
 
     # ---- data --------------------------------------------------------------------------------------------------------
 
@@ -212,6 +214,14 @@ class Grounding:
         slots |= words == words.amax(-1, keepdim=True)
         return torch.cat([query[:, None], slots.long()], -1)
 
+    def called(self, answer: Shaped[Tensor, "b s"], batch: Batch) -> list[str]:
+        """Each answer as it can be asked for: the words, and of one query which."""
+        told = []
+        for (query, *slots), spans, caption in zip(answer.tolist(), batch["token_spans"], batch["caption"], strict=True):
+            words = text_of(spans_of(list(map(bool, slots[: len(spans)])), spans.tolist()), caption)
+            told.append(words if query == ANY else f"{words}@{query}")
+        return told
+
     def gold(self, examples: Sequence[Example]) -> Shaped[Tensor, "b s"]:
         """Query and words that each example's `label` names: `the red cup@17`; of `the red cup`, or of its first object, the query is any.
 
@@ -265,7 +275,7 @@ class Grounding:
 
 def _words_site() -> Site:
     """The caption's words, as the text encoder is given them."""
-    return Site("net.text.words", "b n d", present="tokens_present", names="words", groups="word_of_token")
+    return Site("net.text.words", "b n d", present="tokens_present", names="words", groups="word_of_token", hides=True)
 
 
 # ---- building ---------------------------------------------------------------------------------------------------------
