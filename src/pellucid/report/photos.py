@@ -65,7 +65,7 @@ def _mapped(column: words.Column, dark: bool, smooth: bool) -> _Cell:
     strongest = ", ".join(" ".join(pair) for pair in (*method.most_for, *method.most_against)[:2])
     areas = [f"{site} {one.area}" for site, one in (("area", method), *column.beside) if one.curve]
     checks = tuple((f"{check.name}{check.mark}", " ".join(value or number.MISSING for value in values)) for check, values in column.checks)
-    facts = tuple(text for text in (column.facts, strongest, ", ".join(areas)) if text)
+    facts = tuple(text for text in (column.facts, strongest, *areas) if text)
     said = next((one.words for _, one in column.beside if one.words), ())
     return _Cell(column.title, maps.drawn(found, SIDE * SCALE, dark, smooth), found, facts, checks, said=said)
 
