@@ -24,6 +24,7 @@ FACE = {
     "pairing",
     "judging",
     "drawing",
+    "wording",
     "parses",
     "qualities",
     "showing",

@@ -128,7 +128,7 @@ def test_names_from_elsewhere_become_names_of_files(tmp_path):
     gallery = Gallery(tmp_path)
     row = {"labels": [], "scores": [], "boxes_xyxy": []}
     picture = {"image": video.Frame(0, 0.0, scene(8, 8)).file()}
-    names = [gallery.picture({**picture, "id": name}, row).name for name in ("../../up", "t.tar:7", "café:犬", "A", "a", "")]
+    names = [gallery.picture({**picture, "id": name}, [row]).name for name in ("../../up", "t.tar:7", "café:犬", "A", "a", "")]
     assert names == ["up.boxes.png", "t.tar_7.boxes.png", "café_犬.boxes.png", "A.boxes.png", "a.boxes-2.png", "picture.boxes.png"]
     assert {p.parent for p in tmp_path.rglob("*.png")} == {tmp_path}
 

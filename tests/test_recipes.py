@@ -2,12 +2,16 @@
 
 import dataclasses
 import json
+import re
 
 import pytest
 
 from pellucid import recipe, run, table
+from pellucid.data.read import read
+from pellucid.errors import BadUsage, PellucidError
 
 TINY = [name for name in recipe.names() if name.partition(":")[2].startswith("tiny") and "imagenet" not in name]
+FOLDERS = [name for name in recipe.names() if "${" in recipe.get(name).train.source]
 
 
 @pytest.mark.parametrize("name", recipe.names())
@@ -21,6 +25,21 @@ def test_a_recipe_says_how_to_run_it(name):
     place, _, function = name.partition(":")
     module = __import__(f"pellucid.recipes.{place}", fromlist=[function])
     assert f"pellucid train {name}" in (getattr(module, function).__doc__ or "")
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_folder_that_is_not_named_or_holds_nothing_is_told_in_one_line(name, tmp_path, monkeypatch):
+    source = recipe.get(name).train
+    variables = re.findall(r"\$\{(\w+)\}", source.source)
+    for variable in variables:
+        monkeypatch.delenv(variable, raising=False)
+    with pytest.raises(BadUsage, match=f"set {variables[0]} to the folder"):
+        read(source)
+    for variable in variables:
+        monkeypatch.setenv(variable, str(tmp_path))
+    with pytest.raises(PellucidError) as told:
+        read(source)
+    assert str(tmp_path) in str(told.value) and "\n" not in str(told.value)
 
 
 @pytest.mark.parametrize("place", recipe.places())

@@ -165,6 +165,7 @@ def _add_measuring(verb: Add) -> None:
     _add_workers(one)
     one.add_argument("inputs", nargs="+", help="texts; or pictures, videos, folders of them and patterns; or sources of a known data kind")
     one.add_argument("--probs", action="store_true", help="every label's probability as well")
+    _add_words(one)
     one.add_argument("--threshold", type=float, help="of boxes those that score so much or more, 0 for all (default: the run's own)")
     one.add_argument("--draw", metavar="FOLDER", help="write each picture, and video, with its boxes drawn there")
     one.add_argument("--every", type=int, default=1, metavar="N", help="of a video each Nth frame (default %(default)s)")
@@ -183,6 +184,7 @@ def _add_measuring(verb: Add) -> None:
     one.add_argument("--to", choices=["onnx", "torch-export"], default="onnx", help="what other programs read (default %(default)s)")
     one.add_argument("--out", metavar="FILE", help="ending in .onnx or .pt2 (default: export/model.onnx in the run)")
     one.add_argument("--size", type=int, help="side of the pictures in pixels, where it is not the one measured at")
+    one.add_argument("--stages", action="store_true", help="of a text-conditioned detector: one file looks, one asks, once per caption")
     _add_data(one)
 
     _add_convert(verb("convert", lazily("convert"), "published weights as safetensors, or as a run, and back; only tensors are read"))
@@ -192,12 +194,15 @@ def _add_convert(one: argparse.ArgumentParser) -> None:
     one.add_argument("file", help="ending in .pth, .pt, .bin or .safetensors, or the folder of a run")
     one.add_argument("--out", metavar="FILE", help="ending in .safetensors (default: beside it; of a run, export/TO.safetensors in it)")
     one.add_argument(
-        "--to", choices=["ours", "official", "hf", "detectron2"], default="ours", help="whose names a DETR's get (default %(default)s)"
+        "--to",
+        choices=["ours", "official", "hf", "detectron2"],
+        default="ours",
+        help="whose names a DETR's or MDETR's get (default %(default)s)",
     )
     one.add_argument(
         "--classes", "--labels", default="", metavar="WHICH", help="of a DETR: coco, coco-panoptic, or a file of names or categories"
     )
-    one.add_argument("--to-run", default="", metavar="FOLDER", help="make a run of a DETR's weights, with --recipe")
+    one.add_argument("--to-run", default="", metavar="FOLDER", help="make a run of published weights, with --recipe")
     one.add_argument("--recipe", default="", help="of the network that the weights are of, as updetr:detr_r50")
     _add_set(one)
     one.add_argument("--json", action="store_true", help="print JSON")
@@ -205,8 +210,12 @@ def _add_convert(one: argparse.ArgumentParser) -> None:
 
 def _add_explain(one: argparse.ArgumentParser) -> None:
     one.add_argument(
-        "--input", "--text", action="append", default=[], help="a text, or a file of a known data kind (default: examples of the test sets)"
+        "--input",
+        action="append",
+        default=[],
+        help="a text or picture, or a file of a known data kind (default: examples of the test sets)",
     )
+    one.add_argument("--text", action="append", default=[], help="a text; of a model that searches pictures, a caption for each --input")
     _add_reference(one)
     one.add_argument("--method", default="iba,integrated_gradients,occlusion,lime", help="names, separated by commas (default %(default)s)")
     one.add_argument("--compare", default="", metavar="NAMES", help="the same as --method, as in iba,ig,lime")
@@ -234,6 +243,7 @@ def _add_checking(verb: Add) -> None:
     one = verb("check-data", lazily("check_data"), "read a source, say what is in it and what is wrong with it")
     one.add_argument("source")
     one.add_argument("--against", action="append", default=[], metavar="SOURCE", help="also count rows that both have")
+    one.add_argument("--spans", action="store_true", help="instead, of captions with boxes: each box, and the words of its span as text")
     one.add_argument("--json", action="store_true")
     _add_columns(one)
 
@@ -300,6 +310,17 @@ def _add_set(one: argparse.ArgumentParser) -> None:
 def _add_reference(one: argparse.ArgumentParser) -> None:
     one.add_argument(
         "--reference", metavar="FILE", help="the picture that each is compared with, or a folder where it lies under the same name"
+    )
+
+
+def _add_words(one: argparse.ArgumentParser) -> None:
+    one.add_argument(
+        "--text", action="append", default=[], metavar="CAPTION", help="what is looked for in each picture, which is seen once for several"
+    )
+    one.add_argument(
+        "--labels",
+        metavar="NAMES",
+        help="look for these, as in cup,laptop, each as a caption of its own; a box that two claim gets the surer name",
     )
 
 

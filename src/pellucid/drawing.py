@@ -1,6 +1,7 @@
 """Pictures and videos with what was found in them drawn on, in a folder of their own."""
 
 import io
+import math
 import os
 import pathlib
 import re
@@ -15,13 +16,14 @@ from PIL import Image
 from pellucid.data import video
 from pellucid.data.images import open_image
 from pellucid.errors import BadUsage
-from pellucid.report import boxes, whole
+from pellucid.report import boxes, strip, whole
 from pellucid.task import Example
 
 FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
 QUALITY = 92  # of JPEG and WebP
+READABLE = 480  # pixels of the longer side from which words beside boxes can be read
 
-Row = Mapping[str, Any]  # an answer with `labels`, `scores` and `boxes_xyxy`, perhaps `masks`
+Row = Mapping[str, Any]  # an answer with `labels`, `scores` and `boxes_xyxy`, perhaps `masks`, `caption` and `spans`
 
 
 def things(row: Row) -> list[boxes.Thing]:
@@ -36,20 +38,22 @@ class Gallery:
     """A folder for drawn pictures, `NAME.boxes.jpg` for `NAME.jpg`; no input is ever overwritten, and no two have one name.
 
     Args:
-        labels: all names of the task, which tell their colours.
+        labels: all names of the task, which tell their colours; what has another name gets the next colour in turn.
         inputs: files that are asked about.
+        least: pixels of the longer side up to which smaller pictures are enlarged, twice, three times and so on.
     """
 
     folder: pathlib.Path
     labels: Sequence[str] = ()
     inputs: Iterable[str | os.PathLike[str]] = ()
+    least: int = 0
     taken: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.taken |= {_real(path) for path in self.inputs}
 
-    def picture(self, example: Example, row: Row) -> pathlib.Path:
-        """The drawn picture's file, in the format of the example's own where that can be written, else PNG.
+    def picture(self, example: Example, rows: Sequence[Row]) -> pathlib.Path:
+        """The file of the picture with all its answers drawn, in the format of the example's own where that can be written, else PNG.
 
         Raises:
             BadUsage: it cannot be written.
@@ -59,7 +63,7 @@ class Gallery:
         known = name.suffix.lower() in FORMATS
         suffix, stem = (name.suffix.lower(), name.stem) if known else (".png", name.name)
         into = io.BytesIO()
-        drawn = boxes.drawn(open_image(image, str(example["id"])), things(row), self.labels)
+        drawn = self.drawn(open_image(image, str(example["id"])), rows, self._known(rows))
         drawn.save(into, FORMATS[suffix], **({} if suffix == ".png" else {"quality": QUALITY}))
         return whole.write(self.place(stem, suffix), into.getvalue())
 
@@ -67,9 +71,22 @@ class Gallery:
         """Where the drawn frames of a video go."""
         return video.Writer(self.place(pathlib.Path(clip).stem, ".mp4"), rate)
 
-    def frame(self, picture: UInt8[np.ndarray, "h w 3"], row: Row | None) -> UInt8[np.ndarray, "h w 3"]:
-        """One frame, drawn."""
-        return np.asarray(boxes.drawn(Image.fromarray(picture), things(row), self.labels)) if row else picture
+    def frame(self, picture: UInt8[np.ndarray, "h w 3"], rows: Sequence[Row]) -> UInt8[np.ndarray, "y x 3"]:
+        """One frame, drawn; a name keeps its colour to the end of the film, and beyond."""
+        self.labels = self._known(rows)
+        return np.asarray(self.drawn(Image.fromarray(picture), rows, self.labels))
+
+    def _known(self, rows: Sequence[Row]) -> tuple[str, ...]:
+        """The names that have colours, with those that are new."""
+        return tuple(dict.fromkeys([*self.labels, *(label for row in rows for label in row["labels"])]))
+
+    def drawn(self, picture: Image.Image, rows: Sequence[Row], labels: Sequence[str]) -> Image.Image:
+        """The picture with the boxes of its answers and, under it, the captions that they answer, words on the colours of their boxes."""
+        times = max(1, math.ceil(self.least / max(picture.size)))
+        found = boxes.drawn(picture, [thing for row in rows for thing in things(row)], labels, times)
+        size = max(boxes.LEAST_LETTERS + 3, round(7 * math.sqrt(found.width * found.height) / boxes.UNIT))
+        strips = [strip.strip(row["caption"], _marks(row, tuple(labels)), found.width, size) for row in rows if "caption" in row]
+        return strip.stacked(found, strips) if strips else found
 
     def place(self, stem: str, suffix: str) -> pathlib.Path:
         """A file in the folder, which is made, that is neither an input nor was given before.
@@ -86,6 +103,13 @@ class Gallery:
             count += 1
         self.taken.add(key)
         return path
+
+
+def _marks(row: Row, labels: tuple[str, ...]) -> list[strip.Mark]:
+    """The words of an answer's boxes in their colours, the surest box first."""
+    order = sorted(range(len(row["labels"])), key=lambda i: -row["scores"][i])
+    each = [(span, boxes.colour_of(row["labels"][i], labels)) for i in order for span in row.get("spans", [[]] * len(order))[i]]
+    return [strip.Mark(begin, end, paint) for (begin, end), paint in each]
 
 
 def _real(path: str | os.PathLike[str]) -> str:

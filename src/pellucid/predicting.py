@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pellucid import checkpoint, filming
+from pellucid import checkpoint, filming, wording
 from pellucid.data import folders, sources, tables, video
 from pellucid.data.read import kinds, read
 from pellucid.drawing import Gallery
@@ -26,7 +26,7 @@ from pellucid.task import Example, Task
 ANSWERS = ("label", "labels", "absent", "unknown", "classes", "objects")
 TOGETHER = 256  # pictures or texts answered before the first answer is told
 HELD = 1 << 28  # bytes of a video's frames in memory
-PARALLEL = ("labels", "scores", "boxes_xyxy", "masks")  # one entry an object
+PARALLEL = ("labels", "scores", "final_scores", "boxes_xyxy", "masks", "spans")  # one entry an object
 BOX_COLUMNS = ("label", "score", "x0", "y0", "x1", "y1", "answer")
 _CHUNK = 1 << 22  # numbers looked at together where each label is scored
 
@@ -120,12 +120,14 @@ class Asking:
         threshold: the least score of a box that is told; None takes the task's own.
         every: of a video each so many frames, from the first.
         gallery: where pictures and videos are drawn.
+        words: what pictures are searched for.
     """
 
     probs: bool = False
     threshold: float | None = None
     every: int = 1
     gallery: Gallery | None = None
+    words: wording.Words | None = None
 
 
 def predicted(run: Any, examples: Sequence[Example | str], asking: Asking = Asking()) -> Iterator[dict[str, Any]]:
@@ -133,21 +135,21 @@ def predicted(run: Any, examples: Sequence[Example | str], asking: Asking = Aski
 
     Raises:
         BadData: a picture or a video cannot be read; of a video cut short after the answers, and the drawing, of what it has.
-        BadUsage: boxes are asked of a task that has none, or frames of one that takes no pictures.
+        BadUsage: boxes are asked of a task that has none, frames of one that takes no pictures, or words are missing.
     """
     if filming.takes_clips(run.task):
         yield from _clips(run, examples, asking)
         return
     clips = [e["video"] for e in examples if isinstance(e, dict) and "video" in e]
     others = [unanswered(e) for e in examples if not (isinstance(e, dict) and "video" in e)]
-    rows = run._rows(others) if others or not clips else []
+    rows = run._rows(wording.worded(run.task, others, asking.words)) if others or not clips else []
     for first in range(0, len(rows), TOGETHER):
         some = rows[first : first + TOGETHER]
         found = _answered(run, some, asking)
         if asking.gallery:
-            for example, row in zip(some, found, strict=True):
-                asking.gallery.picture(example, row)
-        yield from found
+            for example, told in zip(some, found, strict=True):
+                asking.gallery.picture(example, told)
+        yield from (row for told in found for row in told)
     for clip in clips:
         yield from _filmed(run, clip, asking)
 
@@ -158,14 +160,30 @@ def _clips(run: Any, examples: Sequence[Example | str], asking: Asking) -> Itera
     step = max(1, len(examples)) if getattr(run.task.settings, "broken", "") == "skip" else filming.TOGETHER
     for first in range(0, max(1, len(examples)), step):
         rows = run._rows([unanswered(e) for e in examples[first : first + step]])
-        yield from _answered(run, rows, asking)
+        yield from (row for told in _answered(run, rows, asking) for row in told)
 
 
-def _answered(run: Any, rows: Sequence[Example], asking: Asking) -> list[dict[str, Any]]:
+def _answered(run: Any, rows: Sequence[Example], asking: Asking) -> list[list[dict[str, Any]]]:
+    """Of each example its answer; of one that is asked several captions one for each."""
+    if asking.words:
+        return searched(run, rows, asking.words, asking.probs, asking.threshold)
     found = answers(run.task, rows, run.measure(rows, labelled=False), asking.probs, asking.threshold)
     if asking.gallery and found and "boxes_xyxy" not in found[0]:
         raise BadUsage(f"--draw: {type(run.task).__name__} predicts no boxes")
-    return found
+    return [[row] for row in found]
+
+
+def searched(
+    run: Any, rows: Sequence[Example], words: wording.Words, probs: bool = False, threshold: float | None = None
+) -> list[list[dict[str, Any]]]:
+    """Of each prepared picture, which is looked at once, an answer for each caption, or one for all labels.
+
+    Raises:
+        BadUsage: probabilities are asked for.
+    """
+    least = _least(run.task, probs, threshold)
+    found = wording.answered(run, rows, words, least)
+    return [[{**_who(row, given), **above(given, least)} for row, given in one] for one in found]
 
 
 def _filmed(run: Any, path: str, asking: Asking) -> Iterator[dict[str, Any]]:
@@ -173,22 +191,27 @@ def _filmed(run: Any, path: str, asking: Asking) -> Iterator[dict[str, Any]]:
     clip, gallery = video.about(path), asking.gallery
     most = run.recipe.loop.eval_batch_size * (asking.every if gallery else 1)
     held = max(1, min(most, HELD // (3 * clip.width * clip.height)))
-    last: dict[str, Any] | None = None
+    last: list[dict[str, Any]] = []
     with ExitStack() as closing:
         film = closing.enter_context(gallery.film(path, clip.rate)) if gallery else None
         for some in _held(video.frames(path, 1 if gallery else asking.every), held):
             asked = [frame for frame in some if frame.index % asking.every == 0]
-            found = _answered(run, run._rows([_still(path, frame) for frame in asked]), asking) if asked else []
-            known = {row["frame"]: row for row in found}
+            stills = wording.worded(run.task, [_still(path, frame) for frame in asked], asking.words)
+            found = _answered(run, run._rows(stills), asking) if asked else []
+            known = {told[0]["frame"]: told for told in found}
             if gallery and film:
                 last = _draw(gallery, film, some, known, last)
-            yield from found
+            yield from (row for told in found for row in told)
 
 
 def _draw(
-    gallery: Gallery, film: video.Writer, frames: Sequence[video.Frame], known: Mapping[int, dict[str, Any]], last: dict[str, Any] | None
-) -> dict[str, Any] | None:
-    """Adds the frames to the film; gives the answer that was drawn last."""
+    gallery: Gallery,
+    film: video.Writer,
+    frames: Sequence[video.Frame],
+    known: Mapping[int, list[dict[str, Any]]],
+    last: list[dict[str, Any]],
+) -> list[dict[str, Any]]:
+    """Adds the frames to the film; gives the answers that were drawn last."""
     for frame in frames:
         last = known.get(frame.index, last)
         film.add(gallery.frame(frame.picture, last))
@@ -225,16 +248,15 @@ def answers(
 
     Of boxes: `labels`, `scores`, `boxes_xyxy` in pixels of the upright picture, `answers` as `explain` takes them, perhaps `masks`,
     the strongest first, of those that score `threshold` or more, which is the task's own unless told. Of pairs of pictures their files
-    as `image` and `reference`, and each number under its name.
+    as `image` and `reference`, and each number under its name. Of a picture and its `caption` that, too, and of each box the `spans` of
+    the caption that are its label.
 
     Raises:
         BadUsage: probabilities of boxes, or a threshold of what has none.
     """
-    who = [{"id": row["id"], **_file(row)} for row in rows]
+    who = [_who(row, given) for row, given in zip(rows, found.predictions, strict=True)]
     if any(has_boxes(given) for given in found.predictions):
-        if probs:
-            raise BadUsage(f"--probs: {type(task).__name__} gives the score of each box; --threshold 0 tells all")
-        least = getattr(getattr(task, "settings", None), "threshold", 0.0) if threshold is None else threshold
+        least = _least(task, probs, threshold)
         return [{**one, **above(given, least)} for one, given in zip(who, found.predictions, strict=True)]
     if threshold is not None and rows:
         raise BadUsage(f"--threshold: {type(task).__name__} predicts no boxes")
@@ -252,6 +274,13 @@ def answers(
     return [{**row, "probs": dict(zip(labels, share, strict=True))} for row, share in zip(told, shares, strict=True)]
 
 
+def _least(task: Task, probs: bool, threshold: float | None) -> float:
+    """The score from which boxes are told."""
+    if probs:
+        raise BadUsage(f"--probs: {type(task).__name__} gives the score of each box; --threshold 0 tells all")
+    return float(getattr(getattr(task, "settings", None), "threshold", 0.0)) if threshold is None else threshold
+
+
 def has_boxes(prediction: Any) -> bool:
     """Whether objects with their places were predicted."""
     return isinstance(prediction, Mapping) and "boxes_xyxy" in prediction
@@ -263,13 +292,16 @@ def is_numbers(prediction: Any) -> bool:
 
 
 def above(prediction: Mapping[str, Any], threshold: float) -> dict[str, Any]:
-    """Those objects of a prediction that score so much or more; `answers` name them for `explain`."""
+    """Those objects of a prediction that score so much or more; `answers` name them for `explain`. A `reply` to a question stays."""
     places = [i for i, score in enumerate(prediction["scores"]) if score >= threshold]
     kept = {key: [prediction[key][i] for i in places] for key in PARALLEL if key in prediction}
-    kept["scores"] = [round(score, 6) for score in kept["scores"]]
+    for key in ("scores", "final_scores"):
+        if key in kept:
+            kept[key] = [round(score, 6) for score in kept[key]]
     kept["boxes_xyxy"] = [[round(x, 3) for x in box] for box in kept["boxes_xyxy"]]
     named = {"answers": [f"{prediction['labels'][i]}@{prediction['queries'][i]}" for i in places]} if "queries" in prediction else {}
-    return {**kept, **named}
+    replied = {"reply": prediction["reply"]} if "reply" in prediction else {}
+    return {**replied, **kept, **named}
 
 
 def probabilities(task: Task, logits: Float[Tensor, "n c"]) -> Float[Tensor, "n c"]:
@@ -282,6 +314,12 @@ def probabilities(task: Task, logits: Float[Tensor, "n c"]) -> Float[Tensor, "n 
         answer = torch.arange(classes).repeat(len(some))
         parts.append(task.score({"logits": copies}, answer).exp().reshape(len(some), classes))
     return torch.cat(parts) if rows else logits
+
+
+def _who(row: Example, prediction: Any) -> dict[str, Any]:
+    """What tells a row's answer from others: its id and file, and where boxes answer a caption that."""
+    asked = {"caption": row["caption"]} if "caption" in row and has_boxes(prediction) else {}
+    return {"id": row["id"], **_file(row), **asked}
 
 
 def _rounded(prediction: Mapping[str, float]) -> dict[str, float]:
@@ -335,7 +373,7 @@ def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _by_box(row: Mapping[str, Any]) -> list[dict[str, Any]]:
-    who = {key: row[key] for key in ("id", "path", "frame", "time_s") if key in row}
+    who = {key: row[key] for key in ("id", "path", "frame", "time_s", "caption") if key in row}
     named = row.get("answers") or [""] * len(row["labels"])
     each = zip(row["labels"], row["scores"], row["boxes_xyxy"], named, strict=True)
     return [{**who, **dict(zip(BOX_COLUMNS, (label, score, *box, answer), strict=True))} for label, score, box, answer in each]

@@ -10,7 +10,7 @@ import torch
 from lightning_fabric import Fabric
 
 import pellucid
-from pellucid import checkpoint, explaining, pairing, predicting, publish, showing, starting
+from pellucid import checkpoint, explaining, pairing, predicting, publish, showing, starting, wording
 from pellucid import recipe as recipes
 from pellucid.coerce import nearest
 from pellucid.data.groups import disjoint
@@ -218,18 +218,26 @@ class Run:
         probs: bool = False,
         threshold: float | None = None,
         reference: str | os.PathLike[str] | None = None,
+        texts: str | Sequence[str] = (),
+        labels: Sequence[str] = (),
     ) -> list[dict[str, Any]]:
         """A prediction and its score per example (`predicting.answers`); a string is a text or, of pictures, a path.
 
         Args:
             reference: what pictures are compared with where they do not name it themselves (`pairing.paired`).
+            texts: what each picture is searched for, an answer each; the picture is looked at once.
+            labels: names to search for, whose boxes are one answer (`wording.Words`).
         """
+        words = wording.wanted(self.task, [texts] if isinstance(texts, str) else texts, labels)
         asked = pairing.paired(self.task, [examples] if isinstance(examples, str) else examples, reference)
-        rows = self._rows([predicting.unanswered(e) for e in asked])
+        rows = self._rows(wording.worded(self.task, [predicting.unanswered(e) for e in asked], words))
+        if words:
+            return [row for told in predicting.searched(self, rows, words, probs, threshold) for row in told]
         return predicting.answers(self.task, rows, self.measure(rows, labelled=False), probs, threshold)
 
     def _rows(self, examples: Sequence[Example | str]) -> list[Example]:
-        rows = predicting.named(pairing.paired(self.task, examples, None), getattr(self.task, "takes", "text"))
+        asked = wording.worded(self.task, pairing.paired(self.task, examples, None), None)
+        rows = predicting.named(asked, getattr(self.task, "takes", "text"))
         return prepare(self.task, rows, "input")
 
     def export(self, to: str = "onnx", **asked: Any) -> dict[str, Any]:

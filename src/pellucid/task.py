@@ -88,17 +88,20 @@ class Task(Protocol):
     by which batches of similar size are formed. Where training sees random views, `train_batch(examples, seeds) -> Batch` makes
     them in the place of `collate`, from one seed per example and nothing else, so that workers, processes and resuming change
     nothing. `takes = "image"` says that a path given to `predict` is a picture, and `needs = ("reference",)` that each comes with
-    another to compare it with. `inputs = ("input", "words")` names the sites at which a task of several inputs is explained where none is
-    asked for. Where answers are no labels, `called(answer, batch) -> texts` says what each is asked for by. A task with labels may offer
-    `gold(examples) -> answer`, the answer that each
-    example's `label` names, so that the right answer, or any label, can be explained and not only the one given; where an example
+    another to compare it with, or `("caption",)` with words to look for. `inputs = ("input", "words")` names the sites at which a task of
+    several inputs is explained where none is asked for. Where answers are no labels, `called(answer, batch) -> texts` says what each is
+    asked for by. A task with labels may offer `gold(examples) -> answer`, the answer that each example's `label` names, so that the right
+    answer, or any label, can be explained and not only the one given; where an example
     may have several labels, `predict` gives a list of names, or a dict that holds one as `labels`, the strongest first, which is
     the one that `answer` names, and each of them can be explained.
 
     Where a part of the loss is a mean over something else than examples, `amounts(batch) -> dict` says over how much in this batch, by
     the part's name and under the same names for every batch, as in `{"giou": 7.0}` for seven boxes; the parts of a step computed in
     several passes or processes are weighted by it, and a batch with none gives 0. The batch has not been moved to the device.
-    `translate(tensors) -> tensors` gives published weights this model's names, so that training can start from such a file.
+    `translate(tensors) -> tensors` gives published weights this model's names, so that training can start from such a file; `unread`
+    are prefixes of what such files may hold that this model has nothing for.
+    Where a model can be run in several calls, its `stages` name its methods for them: each takes a batch with what those before it gave,
+    the last one gives what the model gives, and each can be exported by itself.
 
     Where the model writes its answer step by step, `force(examples, predictions) -> examples` gives examples that hold what is to be
     written: of these the model says in one pass, with a gradient, how likely that is. Explanations are of such examples, and a

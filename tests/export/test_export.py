@@ -39,7 +39,7 @@ def pictures(tmp_path_factory) -> run.Run:
         ("asl:tiny", {"picture": ["batch", 3, 32, 32]}, {"logits": ["batch", 12]}),
         (
             "updetr:tiny",
-            {"picture": ["batch", 3, 96, 96], "pixel_present": ["batch", 96, 96]},
+            {"picture": ["batch", 3, "height", "width"], "pixel_present": ["batch", "height", "width"]},
             {"logits": ["batch", 9, 4], "boxes_cxcywh": ["batch", 9, 4]},
         ),
         (
@@ -168,8 +168,8 @@ def test_a_model_that_a_graph_cannot_say_is_one_line(tmp_path):
 
 def test_the_length_of_texts_is_free_even_where_all_compared_are_equally_long():
     tensors = [torch.zeros(1, 7), torch.zeros(4, 7)]
-    assert trace.free("tokens", tensors, along=True) == {0: "batch", 1: "length"}
-    assert trace.free("point", tensors, along=False) == {0: "batch"}
+    assert trace.Names().free("tokens", tensors, along=True) == {0: "batch", 1: "length"}
+    assert trace.Names().free("point", tensors) == {0: "batch"}
 
 
 def test_what_was_never_read_is_no_input_and_what_is_no_tensor_is_refused(texts):
@@ -178,9 +178,9 @@ def test_what_was_never_read_is_no_input_and_what_is_no_tensor_is_refused(texts)
             return {"value": batch["tokens"].float().sum(1), "words": batch.get("words")}
 
     batches = [texts.task.collate(texts._rows([text])) for text in ("a film", "a very long film")]
-    assert list(trace.inputs(texts.task, texts.task.model, batches, batches[1])) == list(TEXT)
+    assert list(trace.inputs(texts.task, texts.task.model, batches, trace.Names())) == list(TEXT)
     with pytest.raises(PellucidError, match="the model reads words, which is no tensor"):
-        trace.inputs(texts.task, Reads(), batches, batches[1])
+        trace.inputs(texts.task, Reads(), batches, trace.Names())
 
 
 @pytest.mark.parametrize(

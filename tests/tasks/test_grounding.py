@@ -134,3 +134,18 @@ def test_a_run_comes_back_and_says_the_same(tmp_path: pathlib.Path):
     again = run.Run(done.folder, recipe, task, done.fabric)
     first, second = (one.predict([example])[0] for one in (done, again))
     assert first["boxes_xyxy"] == second["boxes_xyxy"] and first["labels"] == second["labels"]
+
+
+def test_without_soft_tokens_queries_learn_whether_there_is_an_object_and_their_alignment_says_which_words(rows):
+    task = made(rows, soft_tokens=0.0)
+    check_task(task, rows[:3])
+    batch = task.collate(task.prepare(rows[:2], "world"))
+    output = task.model(batch)
+    bare = task.model.net(*task.model._shown(batch), batch["tokens"], batch["tokens_present"], False)
+    torch.testing.assert_close(output["logits"].softmax(-1)[..., -1], bare["logits"].softmax(-1)[..., -1])
+    words = output["logits"].softmax(-1)[0, 2, :-1]
+    shares = (bare["query_code"][0, 2] @ bare["token_code"][0].mT / 0.07)[batch["tokens_present"][0]].softmax(-1)
+    torch.testing.assert_close(words[: len(shares)] / words.sum(), shares)
+    assert words[len(shares) :].max() == 0
+    with pytest.raises(BadUsage, match="nothing would say which words"):
+        made(rows, soft_tokens=0.0, align=0.0)

@@ -19,8 +19,12 @@ if TYPE_CHECKING:
     from pellucid.run import Run
 
 
-def about(settings: Any, task: Task, example: Example, output: Output) -> dict[str, Any]:
-    """Labels, preprocessing, settings, and one example with its outputs, by which a reader can tell that all is as it should be."""
+def about(settings: Any, task: Task, example: Example, given: Mapping[str, Tensor], output: Output) -> dict[str, Any]:
+    """Labels, preprocessing, settings, and one example with its outputs, by which a reader can tell that all is as it should be.
+
+    Args:
+        given: what the model was given of the example, of which pictures are left out, and `output` what it gave.
+    """
     told = {
         "task": type(task).__name__,
         "labels": list(getattr(task, "labels", ())),
@@ -29,6 +33,7 @@ def about(settings: Any, task: Task, example: Example, output: Output) -> dict[s
         "settings": asdict(settings) if is_dataclass(settings) and not isinstance(settings, type) else {},
         "example": {
             **{key: value for key, value in example.items() if isinstance(value, (str, int, float))},
+            "inputs": {key: value[0].tolist() for key, value in given.items() if value.ndim < 3},
             "prediction": task.predict(output, task.collate([example]))[0],
             "outputs": {key: value[0].tolist() for key, value in output.items()},
         },
@@ -56,7 +61,7 @@ def _steps(task: Task) -> list[str]:
     if isinstance(view, TestView):
         return picture_steps(view)
     if isinstance(view, BoxView):
-        return box_steps(view)
+        return [*box_steps(view), *(caption_steps(task.settings.num_tokens) if getattr(task, "reader", None) else ())]  # type: ignore[attr-defined]
     if hasattr(task, "tokenizer"):
         return [
             "tokens, segments (0 in the first text, 1 in the second) as the tokenizer of the preprocessing folder gives them",
@@ -73,6 +78,15 @@ def box_steps(view: BoxView) -> list[str]:
         f"the short side to {view.short} pixels{end} (bilinear)",
         "channels first, values 0 to 255: the model normalises them itself",
         "a batch: 0 below and to the right, to the largest's sides and on to multiples of 32; pixel_present is true at real pixels",
+    ]
+
+
+def caption_steps(most: int) -> list[str]:
+    """How a caption becomes a text-conditioned detector's input, and what its numbers say, in words."""
+    return [
+        "tokens as the tokenizer of the preprocessing folder gives them, those that it adds at both ends among them",
+        f"at most {most} tokens a caption; shorter ones filled up with 0, where tokens_present is false",
+        "column i of logits is token i of the caption, the last column is no object: a box's score is 1 - softmax(logits)[last]",
     ]
 
 

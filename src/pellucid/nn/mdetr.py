@@ -131,7 +131,9 @@ class Mdetr(Detr):
     def join(self, looked: Looked, read: Read) -> Encoded:
         """The encoder over pictures and captions, as many of the one as of the other, or one picture with all captions."""
         looked = for_each(looked, read.resized.shape[0])
-        before, cells = int(self.summary is not None), looked.position.shape[1]
+        before = int(self.summary is not None)
+        # by the map's sides, not by the positions: an exported program cannot see that these are as many
+        cells = looked.projected.shape[2] * looked.projected.shape[3]
         tokens, position, present = self._rows(looked, read)
         encoded = self.encoder(tokens, position, present)
         first, text = encoded[:, :before], self.text_memory(encoded[:, before + cells :])

@@ -12,7 +12,9 @@ from pellucid.verbs.shared import Given, data_of, print_json, settings_of
 
 
 def check_data(given: Given) -> int:
-    """Rows, columns, labels, lengths, duplicates; and what is shared with other sets."""
+    """Rows, columns, labels, lengths, duplicates; and what is shared with other sets. Or, of groundings, every span as text."""
+    if given.spans:
+        return _spans(given)
     from pellucid.data.about import about
 
     found = about(data_of(given, given.source), [data_of(given, s) for s in given.against])
@@ -20,6 +22,29 @@ def check_data(given: Given) -> int:
         print_json(found)
     else:
         print("\n".join(f"{name:<14} {value}" for name, value in found.items()))
+    return 0
+
+
+def _spans(given: Given) -> int:
+    """Each caption, and the words of every box, as they are read."""
+    from pellucid.data.grounding.builder import printed
+    from pellucid.data.grounding.spans import text_of
+    from pellucid.data.read import read
+
+    if given.against:
+        raise BadUsage("--against: --spans prints one source; leave one of them out")
+    rows = read(data_of(given, given.source))
+    if not all("caption" in row and "objects" in row for row in rows) or not all("spans" in one for row in rows for one in row["objects"]):
+        raise BadUsage(f"--spans: {given.source} has no captions with boxes; `pellucid list data` names the kinds that have, as phrases")
+    if given.json:
+        kept = ("spans", "words", "box_xyxy", "label", "final")
+        for row in rows:
+            row["objects"] = [{**one, "words": text_of(one["spans"], row["caption"])} for one in row["objects"]]
+            row["objects"] = [{key: one[key] for key in kept if key in one} for one in row["objects"]]
+        print_json([{key: row[key] for key in ("id", "caption", "objects")} for row in rows])
+        return 0
+    for line in printed(rows):
+        print(line)
     return 0
 
 

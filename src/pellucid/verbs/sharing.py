@@ -7,11 +7,12 @@ from pellucid.verbs.shared import Given, data_of, print_json, settings_of
 
 
 def export(given: Given) -> int:
-    """The file's path, and how far its outputs are from the run's."""
+    """The file's path, of several the one that tells of them, and how far its outputs are from the run's."""
     from pellucid import run
 
     done = run.load(given.run)
-    found = done.export(given.to, out=given.out, size=given.size, data=data_of(given, given.data) if given.data else None)
+    data = data_of(given, given.data) if given.data else None
+    found = done.export(given.to, out=given.out, size=given.size, data=data, stages=given.stages)
     if given.json:
         print_json(found)
     else:

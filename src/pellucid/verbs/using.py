@@ -4,6 +4,7 @@ import json
 import pathlib
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
@@ -18,17 +19,20 @@ MANY = 20  # examples that a terminal still shows one by one
 
 def predict(given: Given) -> int:
     """A line of JSON per input as it is answered, or a table."""
-    from pellucid import predicting
+    from pellucid import predicting, wording
 
     if given.every < 1:
         raise BadUsage(f"--every {given.every}: expected a whole number of frames above 0")
     done = opened(given)
+    words = wording.wanted(done.task, given.text, _labels(given.labels))
     if given.broken == "skip":
         predicting.leave_out_broken(done.task)
     inputs = _inputs(given, done.task, given.inputs)
+    if given.coco and words:
+        raise BadUsage("--coco: COCO's results have categories and no words; leave --text and --labels out")
     if given.coco:
         return _coco(given, done, inputs)
-    asking = predicting.Asking(given.probs, given.threshold, given.every, _gallery(given, done.task, inputs))
+    asking = predicting.Asking(given.probs, given.threshold, given.every, _gallery(given, done.task, inputs, words), words)
     rows: list[dict[str, Any]] = []
     try:
         for row in predicting.predicted(done, inputs, asking):
@@ -71,13 +75,22 @@ def _tell(given: Given, rows: list[dict[str, Any]]) -> None:
         print_json(rows)
 
 
-def _gallery(given: Given, task: Any, inputs: Sequence[Any]) -> Any:
-    """Where boxes are drawn; None where that was not asked."""
-    from pellucid.drawing import Gallery
+def _labels(text: str | None) -> tuple[str, ...]:
+    """`cup, laptop` as its names."""
+    return () if text is None else tuple(text.split(","))
 
+
+def _gallery(given: Given, task: Any, inputs: Sequence[Any], words: Any) -> Any:
+    """Where boxes are drawn; None where that was not asked."""
+    from pellucid.drawing import READABLE, Gallery
+    from pellucid.wording import takes_words
+
+    if not given.draw:
+        return None
     files = [e.get("video") or e.get("image") for e in inputs if isinstance(e, dict)]
     known = [file for file in files if isinstance(file, str)]
-    return Gallery(pathlib.Path(given.draw), tuple(map(str, getattr(task, "labels", ()))), known) if given.draw else None
+    labels = words.captions if words and words.labels else getattr(task, "labels", ())
+    return Gallery(pathlib.Path(given.draw), tuple(map(str, labels)), known, READABLE if takes_words(task) else 0)
 
 
 def _inputs(given: Given, task: Any, inputs: Sequence[str]) -> list[Any]:
@@ -93,7 +106,7 @@ def explain(given: Given) -> int:
     done = opened(given)
     if given.reference and not given.input:
         raise BadUsage(f"--reference {given.reference}: needs --input, the pictures that are compared with it")
-    inputs = _inputs(given, done.task, given.input) if given.input else None
+    inputs = _asked(given, done.task)
     with Watching(given.quiet) as watching:
         found = done.explain(
             inputs,
@@ -132,6 +145,26 @@ def explain(given: Given) -> int:
             console.print(f"the same at {site}", highlight=False, style="bold")
             console.print(render.summary(together))
     return 0
+
+
+def _asked(given: Given, task: Any) -> list[Any] | None:
+    """What is explained; of a task that searches for words each picture with each caption. None where nothing was named."""
+    from pellucid.wording import takes_words, wanted, worded
+
+    if not takes_words(task):
+        named = [*given.input, *given.text]
+        return _inputs(given, task, named) if named else None
+    if given.text and not given.input:
+        raise BadUsage("--text: needs --input, the pictures that are searched")
+    found, words = _inputs(given, task, given.input) if given.input else None, wanted(task, given.text)
+    if found is None or words is None:
+        return found
+    rows: list[Any] = []
+    for caption in words.captions:
+        for row in worded(task, found, replace(words, captions=(caption,))):
+            assert isinstance(row, dict), "a picture's row"
+            rows.append({**row, "id": f"{row['id']}: {caption}"})
+    return rows
 
 
 def _checks(text: str) -> tuple[str, ...] | None:

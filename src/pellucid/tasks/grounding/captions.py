@@ -8,14 +8,13 @@ import numpy as np
 import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, BertConfig
+from transformers import AutoConfig, BertConfig
 
 from pellucid.data import encoders
 from pellucid.data.grounding.spans import checked, text_of, token_map
-from pellucid.data.pictures import where
 from pellucid.data.tokens import Encoded, Tokenizer, Words, load_pieces, load_tokenizer
 from pellucid.errors import BadData, BadUsage
-from pellucid.nn.language import load_config, load_weights
+from pellucid.nn.language import encoder_of, load_config
 from pellucid.task import Batch, Example
 from pellucid.tasks.grounding.settings import GroundingSettings
 
@@ -43,8 +42,7 @@ def reader(settings: GroundingSettings, captions: Sequence[str]) -> Reader:
         return _of_words(settings, Words.learn(captions))
     place = str(encoders.encoder_folder(settings.text)) if settings.text in encoders.ENCODERS else settings.text
     config = load_config(place, None)
-    model = _bare(config) if settings.from_random else load_weights(AutoModel, place, config, r"pooler\.")
-    return Reader(load_pieces(place), _prepared(model, settings), config.hidden_size)
+    return Reader(load_pieces(place), _encoder(config, settings, "" if settings.from_random else place), config.hidden_size)
 
 
 def restored(settings: GroundingSettings, folder: pathlib.Path) -> Reader:
@@ -53,27 +51,22 @@ def restored(settings: GroundingSettings, folder: pathlib.Path) -> Reader:
     if isinstance(tokenizer, Words):
         return _of_words(settings, tokenizer)
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    return Reader(tokenizer, _prepared(_bare(config), settings), config.hidden_size)
+    return Reader(tokenizer, _encoder(config, settings), config.hidden_size)
 
 
 def _of_words(settings: GroundingSettings, words: Words) -> Reader:
     sizes: dict[str, Any] = {"hidden_size": settings.width, "intermediate_size": 2 * settings.width, "vocab_size": len(words.vocabulary)}
     config = BertConfig(**sizes, **SMALL, max_position_embeddings=settings.num_tokens + 1)
-    return Reader(words, _prepared(_bare(config), settings), settings.width)
+    return Reader(words, _encoder(config, settings), settings.width)
 
 
-def _bare(config: Any) -> nn.Module:
-    return AutoModel.from_config(config).float()
-
-
-def _prepared(model: nn.Module, settings: GroundingSettings) -> nn.Module:
-    """The encoder without a pooler that nothing reads; frozen where it does not learn.
+def _encoder(config: Any, settings: GroundingSettings, name: str = "") -> nn.Module:
+    """The encoder of `encoder_of`, without a pooler that nothing reads; frozen where it does not learn.
 
     Raises:
         BadUsage: the contrast needs a pooler.
     """
-    if not settings.contrast and getattr(model, "pooler", None) is not None:
-        model.pooler = None  # type: ignore[assignment]
+    model = encoder_of(config, name, pooler=bool(settings.contrast))
     if settings.contrast and getattr(model, "pooler", None) is None:
         raise BadUsage(f"task.contrast={settings.contrast:g}: text encoder {settings.text!r} has no pooler; take another, or contrast=0")
     model.requires_grad_(not settings.freeze_text)
@@ -91,13 +84,13 @@ def tokenised(examples: Sequence[Example], tokenizer: Tokenizer, settings: Groun
     """
     for example in examples:
         if not isinstance(example["caption"], str) or not example["caption"].strip():
-            raise BadData(f"{where(example)}: the caption is empty; give the words that name what is looked for")
+            raise BadData(f"{example['id']}: the caption is empty; give the words that name what is looked for")
     found = tokenizer.encode([e["caption"] for e in examples], None, settings.num_tokens)
     return [_checked(e, tokens, settings) for e, tokens in zip(examples, found, strict=True)]
 
 
 def _checked(example: Example, tokens: Encoded, settings: GroundingSettings) -> Example:
-    caption, place = example["caption"], where(example)
+    caption, place = example["caption"], str(example["id"])  # a picture has many captions: only the row's name tells which
     if tokens.truncated and settings.long == "refuse":
         told = f"a caption of {len(caption.split())} words has more than {settings.num_tokens} tokens"
         raise BadData(f"{place}: {told}; shorten it, or cut such captions with task.long=cut")

@@ -25,6 +25,7 @@ class GroundingSettings:
         freeze_text: it does not learn.
         dilate: a ResNet's last stage keeps the resolution, four times the cells.
         frozen: what of the backbone does not train: the `stem` and first stage, `all`, or nothing.
+        pre_norm: norms come before attention, which learns sooner from random weights; the authors' come after.
         num_tokens: slots of the map from boxes to words; a caption of more tokens is refused, or cut where `long` says so.
         long: `refuse` or `cut` captions of more tokens than that.
         target: of a box's words in the loss and the match: each 1 (`binary`, as the authors' program does), or together 1 (`uniform`, as
@@ -33,7 +34,8 @@ class GroundingSettings:
         align_width: of its projections; `temperature` divides their products.
         align_padding: padding and special tokens take part in its denominators, as in the authors' program, where a caption's loss
             depends on the captions beside it.
-        soft_tokens: weight of the soft token prediction; 0 leaves it out (an ablation: then `align` alone says which words).
+        soft_tokens: weight of the soft token prediction; 0 leaves it out (an ablation: then a query only learns whether there is an object,
+            and its `align` says which words).
         final: weight of `isfinal`, whether a box is what the whole caption asks for; 0 for no such head.
         contrast: weight of the image-text contrastive loss; 0 for none.
         answers: heads that answer the caption as a question, of examples' `answer`, from the first decoder layer: `gqa`, a head for each
@@ -74,6 +76,7 @@ class GroundingSettings:
     decoder_layers: int = 6
     feedforward: int = 2048
     dropout: float = 0.1
+    pre_norm: bool = False
     num_tokens: int = 255
     long: Literal["refuse", "cut"] = "refuse"
     target: Literal["binary", "uniform"] = "binary"
@@ -104,11 +107,6 @@ class GroundingSettings:
     patch: int = 32
     check: Literal["none", "header", "full"] = "header"
     broken: Literal["refuse", "skip"] = "refuse"
-
-    @property
-    def pre_norm(self) -> bool:
-        """Never: the published network has its norms after."""
-        return False
 
     @property
     def position(self) -> Literal["sine", "learned"]:

@@ -56,6 +56,7 @@ class Grounding:
     score_unit = "log-probability"
     takes = "image"
     inputs = ("input", "words")
+    needs = ("caption",)
 
     def __init__(self, model: GroundingModel, read: Reader, settings: GroundingSettings, replies: Vocabulary | None = None):
         self.model, self.reader, self.settings, self.replies = model, read, settings, replies
@@ -133,11 +134,13 @@ class Grounding:
         words = word_targets(batch["positive"], told.target)
         truth = Truth(words, batch["boxes_cxcywh"])
         matches = match(logits, boxes, words, truth.boxes, Costs(told.label_cost, told.box_cost, told.giou_cost))
-        weights = Weights(told.soft_tokens, told.box_weight, told.giou_weight, told.no_object_weight)
-        parts = box_losses(boxes, truth, matches, weights)
-        if told.soft_tokens:
-            amount = word_amount([len(rows) for rows in words])
-            parts["ce"] = told.soft_tokens * soft_token_loss(logits, truth, matches, told.no_object_weight, amount)
+        weight = told.soft_tokens or 1.0
+        parts = box_losses(boxes, truth, matches, Weights(weight, told.box_weight, told.giou_weight, told.no_object_weight))
+        amount, said = word_amount([len(rows) for rows in words]), truth
+        if not told.soft_tokens:  # whether there is an object is learned all the same
+            logits = torch.stack([logits[..., :-1].logsumexp(-1), logits[..., -1]], -1)
+            said = Truth([rows.new_tensor([1.0, 0.0]).expand(len(rows), 2) for rows in words], truth.boxes)
+        parts["ce"] = weight * soft_token_loss(logits, said, matches, told.no_object_weight, amount)
         if told.align:
             counted = None if told.align_padding else batch["tokens_present"]
             codes = Codes(layers_of(output, "query_code"), output["token_code"], counted)
@@ -290,6 +293,8 @@ def check(settings: GroundingSettings) -> None:
     told, alone = settings, "task.detect=false"
     if told.masks and told.contrast:
         raise BadUsage(f"task.masks={told.masks}, task.contrast={told.contrast:g}: no mask head learns beside a contrast; leave one out")
+    if not told.soft_tokens and not told.align:
+        raise BadUsage("task.soft_tokens=0, task.align=0: nothing would say which words a box answers; leave one on")
     if not told.detect and (told.masks or not told.answers):
         what = f"task.masks={told.masks} needs boxes" if told.masks else "nothing is learned without task.answers"
         raise BadUsage(f"{alone}: {what}")
@@ -313,8 +318,9 @@ def network(settings: GroundingSettings, read: Reader, pretrained: str) -> Groun
         heads = (net.class_head, net.box_head, net.final_head, net.align_queries, net.align_tokens)
         for part in (*net.decoder.layers[1:], *(head for head in heads if head is not None)):
             part.requires_grad_(False)
-    view = settings.view
-    return GroundingModel(net, view.mean or IMAGENET_MEAN, view.std or IMAGENET_STD, settings.aux_loss and settings.detect)
+    mean, std = settings.view.mean or IMAGENET_MEAN, settings.view.std or IMAGENET_STD
+    aligned = None if settings.soft_tokens else settings.temperature
+    return GroundingModel(net, mean, std, settings.aux_loss and settings.detect, aligned)
 
 
 def build(settings: GroundingSettings, train: Sequence[Example]) -> Grounding:
