@@ -57,7 +57,8 @@ class Made:
 
     Args:
         stage: the model's method.
-        inputs, outputs: name, type and shape of each.
+        inputs: name, type and shape of each.
+        outputs: the same of what it gives.
         taken: what it was given of each batch.
         apart: how far each output is from the run's.
     """

@@ -79,7 +79,8 @@ class Mdetr(Detr):
     Args:
         text: the encoder of captions, as `Captions` takes it.
         text_width: of its rows.
-        mask_padding, masks: as `Detr` has them.
+        mask_padding: as `Detr` has it.
+        masks: as `Detr` has them.
     Raises:
         BadUsage: no such answers, or a contrast without a pooler in the text encoder.
     """
