@@ -74,6 +74,12 @@ def test_a_box_is_told_with_the_words_that_it_answers(rows):
     assert first["scores"][0] == pytest.approx(1, abs=1e-4) and first["token_probs"].shape == (5, length)
     begin, end = first["spans"][0][0]
     assert rows[0]["caption"][begin:end] == last
+    output["logits"][0, 3, :length] = 9.0
+    output["logits"][0, 3, length:-1] = 12.0  # a box that is sure, of no word in particular
+    output["logits"][0, 3, 0] = 9.5
+    vague = task.predict(output, batch)[0]
+    assert vague["scores"][0] > 0.9 and vague["token_probs"][0].max() < 0.1
+    assert vague["answers"] == [f"{rows[0]['caption'].split()[0]}@3"]
 
 
 def test_words_and_a_query_can_be_asked_about(rows):

@@ -93,7 +93,7 @@ def _checked(example: Example, tokens: Encoded, settings: GroundingSettings) -> 
     caption, place = example["caption"], str(example["id"])  # a picture has many captions: only the row's name tells which
     if tokens.truncated and settings.long == "refuse":
         told = f"a caption of {len(caption.split())} words has more than {settings.num_tokens} tokens"
-        raise BadData(f"{place}: {told}; shorten it, or cut such captions with task.long=cut")
+        raise BadData(f"{place}: {told}; shorten it, or train with task.long=cut")
     if "objects" not in example:
         return {**example, "tokens": tokens}
     rows = []

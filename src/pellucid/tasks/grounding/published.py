@@ -12,7 +12,7 @@ from pellucid.nn.mdetr import ANSWERS
 from pellucid.nn.resnet import NAMES, resnet
 from pellucid.nn.timm_maps import PREFIX, timm_maps
 from pellucid.tasks.grounding.captions import WORDS, reader
-from pellucid.tasks.grounding.replies import vocabulary
+from pellucid.tasks.grounding.replies import known
 from pellucid.tasks.grounding.settings import GroundingSettings
 from pellucid.tasks.grounding.task import Grounding, check, network
 
@@ -62,7 +62,7 @@ def task_of(settings: GroundingSettings) -> Grounding:
         raise BadUsage("these weights answer GQA's questions by number; name the authors' file of answers with task.answer_list")
     check(settings)
     read = reader(replace(settings, from_random=True), ())
-    replies = vocabulary(settings.answers, settings.answer_list, ()) if settings.answers else None
+    replies = known(settings.answers, settings.answer_list) if settings.answers else None
     return Grounding(network(settings, read, ""), read, settings, replies)
 
 
@@ -76,7 +76,7 @@ def _num_layers(tensors: Mapping[str, Tensor], coder: str) -> int:
 def _answers(tensors: Mapping[str, Tensor]) -> str:
     """Whose answers the heads give."""
     heads = {key.split(".")[1].removeprefix("reply_") for key in tensors if key.startswith("answer_heads.")}
-    found = next((name for name, known in ANSWERS.items() if heads == set(known)), "")
+    found = next((name for name, those in ANSWERS.items() if heads == set(those)), "")
     if heads and not found:
         raise BadData(f"heads for answers called {', '.join(sorted(heads))}; known are those of {', '.join(ANSWERS)}")
     return found

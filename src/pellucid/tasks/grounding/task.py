@@ -187,8 +187,11 @@ class Grounding:
         return [one | {"reply": reply} for one, reply in zip(found, replies, strict=True)] if replies else found
 
     def _worded(self, probs: Float[Tensor, "q t"], spans: list[list[int]], caption: str, told: dict[str, Any]) -> dict[str, Any]:
-        """The words of each query: those tokens that are likely enough."""
-        chosen = [spans_of(row, spans) for row in (probs > self.settings.word_threshold).tolist()]
+        """The words of each query: those tokens that are likely enough, and of a box that is shown at least the likeliest."""
+        likely = probs > self.settings.word_threshold
+        shown = torch.tensor(told["scores"]) >= self.settings.threshold
+        likely |= (probs == probs.amax(-1, keepdim=True)) & (shown & ~likely.any(-1))[:, None]
+        chosen = [spans_of(row, spans) for row in likely.tolist()]
         labels = [text_of(some, caption) for some in chosen]
         each = zip(labels, told["queries"], told["scores"], strict=True)
         answers = [f"{label}@{query}" for label, query, score in each if score >= self.settings.threshold]
