@@ -112,6 +112,7 @@ class Schedule:
             their beginning.
         epochs: that the shape is laid out over, where not the loop's: shorter ends at `final`, longer is cut off.
         momentum: lowest and highest momentum (or first beta) of `onecycle`, moving against the rate; None leaves it.
+        drops: epochs after which `step` multiplies, where they are not evenly apart.
     """
 
     name: Literal["linear", "cosine", "step", "constant", "onecycle"] = "linear"
@@ -124,6 +125,7 @@ class Schedule:
     after_warmup: bool = True
     epochs: float | None = None
     momentum: tuple[float, float] | None = None
+    drops: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -176,6 +176,7 @@ def test_momentum_is_set_where_the_optimiser_keeps_it():
         # cut off in the middle of six epochs
         (Schedule("linear", 0, epochs=6), [1, 11 / 12, 10 / 12, 9 / 12, 8 / 12, 7 / 12]),
         (Schedule("step", 0.5, warmup_start=0.4, gamma=0.5, step_epochs=2), [0.4, 0.6, 0.8, 1, 0.5, 0.5]),
+        (Schedule("step", 0, gamma=0.1, drops=(0.5, 2)), [1, 0.1, 0.1, 0.1, 0.01, 0.01]),
     ],
 )
 def test_schedules_of_three_epochs_of_two_steps_by_hand(schedule, factors):

@@ -114,7 +114,9 @@ def rate_factor(schedule: Schedule, step: int, total: int, steps_per_epoch: int)
     if schedule.name == "constant":
         return 1.0
     if schedule.name == "step":
-        return max(schedule.final, schedule.gamma ** math.floor(step / steps_per_epoch / schedule.step_epochs))
+        epochs = step / steps_per_epoch
+        fallen = sum(epochs >= drop for drop in schedule.drops) if schedule.drops else math.floor(epochs / schedule.step_epochs)
+        return max(schedule.final, schedule.gamma**fallen)
     begin = warmup if schedule.after_warmup else 0.0
     done = min(1.0, (at - begin) / max(1.0, whole - begin))
     shape = 0.5 * (1 + math.cos(math.pi * done)) if schedule.name == "cosine" else 1 - done
