@@ -10,7 +10,8 @@ from einops import rearrange
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from pellucid.coerce import natural, nearest
+from pellucid.coerce import natural
+from pellucid.data.asked import ANY, asked_name, numbered, parted
 from pellucid.data.boxes import Framed, masks_of, test_boxes, train_boxes
 from pellucid.data.padded import bucket_length, picture_batch
 from pellucid.data.pictures import read_labels, readable, where, write_labels
@@ -18,7 +19,7 @@ from pellucid.data.polygons import to_codes
 from pellucid.data.read import require
 from pellucid.data.subset import known_labels
 from pellucid.data.views import IMAGENET_MEAN, IMAGENET_STD
-from pellucid.errors import BadData, BadUsage
+from pellucid.errors import BadData
 from pellucid.losses.masks import covered, set_mask_losses, shown_masks
 from pellucid.losses.matching import Costs, match
 from pellucid.losses.set_prediction import Truth, Weights, class_amount, named, set_losses
@@ -34,8 +35,6 @@ from pellucid.task import Batch, Example, Metric, Output
 from pellucid.tasks.detection.masks import panoptic
 from pellucid.tasks.detection.model import DetectionModel
 from pellucid.tasks.detection.settings import DetectionSettings
-
-ANY = -1  # in an answer: the query that says it most
 
 
 class Detection:
@@ -175,15 +174,9 @@ class Detection:
         return torch.tensor([self._asked(e) for e in examples])
 
     def _asked(self, example: Example) -> tuple[int, int]:
-        label = example.get("label") or next((o["label"] for o in example.get("objects", ())), None)
-        if label is None:
-            raise BadData(f"{where(example)}: it has no object whose detection could be explained")
-        name, _, query = str(label).rpartition("@") if str(label) not in self.index else (str(label), "", "")
-        if name not in self.index:
-            raise BadUsage(f"answer {label!r}: no such label{nearest(name or query, self.labels)}")
-        if query and not (query.isdecimal() and int(query) < self.settings.num_queries):
-            raise BadUsage(f"answer {label!r}: no query {query!r}; there are 0 to {self.settings.num_queries - 1}")
-        return int(query) if query else ANY, self.index[name]
+        label = asked_name(example)
+        name, query = parted(label, self.labels)
+        return numbered(label, query, self.settings.num_queries, "query"), self.index[name]
 
     def score(self, output: Output, answer: Shaped[Tensor, "b 2"]) -> Float[Tensor, " b"]:
         """log p(class at the query) in nats; of any query, the highest."""

@@ -28,9 +28,8 @@ from pellucid.metrics.replies import reply_metrics
 from pellucid.nn.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from pellucid.nn.detectors import shape_of, sites_of
 from pellucid.nn.detr import layers_of
+from pellucid.nn.map_backbones import map_backbone
 from pellucid.nn.mdetr import Extras, Mdetr
-from pellucid.nn.resnet_weights import pretrained_resnet
-from pellucid.nn.timm_maps import timm_maps
 from pellucid.task import Batch, Example, Metric, Output, Site
 from pellucid.tasks.grounding.captions import Reader, caption_batch, own_tokens, reader, restored, tokenised
 from pellucid.tasks.grounding.model import GroundingModel
@@ -39,7 +38,6 @@ from pellucid.tasks.grounding.replies import Vocabulary, read_answers, vocabular
 from pellucid.tasks.grounding.settings import GroundingSettings
 
 ANY = -1  # in an answer: the query that says it most
-TIMM = "timm:"
 
 
 class Grounding:
@@ -310,10 +308,7 @@ def check(settings: GroundingSettings) -> None:
 
 def network(settings: GroundingSettings, read: Reader, pretrained: str) -> GroundingModel:
     """The detector that the settings describe; `pretrained` weights are the backbone's. Without boxes, what only they need is frozen."""
-    if settings.backbone.startswith(TIMM):
-        backbone: Any = timm_maps(settings.backbone.removeprefix(TIMM), pretrained, settings.frozen)
-    else:
-        backbone = pretrained_resnet(settings.backbone, pretrained, settings.dilate, settings.frozen)
+    backbone = map_backbone(settings.backbone, pretrained, settings.dilate, settings.frozen)
     extras = Extras(settings.align_width, bool(settings.final), bool(settings.contrast), settings.answers, bool(settings.align))
     sizes = shape_of(settings, settings.num_tokens)
     net = Mdetr(backbone, sizes, read.encoder, read.width, extras, settings.mask_padding, settings.masks)
