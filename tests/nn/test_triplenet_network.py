@@ -211,7 +211,7 @@ def test_a_picture_alone_is_told_as_among_others():
 
 @torch.no_grad()
 def test_each_map_of_encoder_and_decoder_can_be_replaced():
-    """Another finest map changes the fused one and its own boxes alone; another coarsest one of the encoder changes all."""
+    """Another finest map changes the fused one and its own boxes alone; what the extra stages are made of changes all."""
     net = small().eval()
     plain = net(pictures())
     counts = [len(default_boxes([(side, side)])) for side in (8, 4, 2, 1, 1)]
@@ -229,7 +229,7 @@ def test_each_map_of_encoder_and_decoder_can_be_replaced():
     for i, (encoded, decoded) in enumerate(zip(net.encoded, net.decoded, strict=True)):
         first = [place <= i for place in range(5)]
         assert changed(decoded) == (first, True)
-        assert changed(encoded) == (first, True)
+        assert changed(encoded) == (first if i < 2 else [True] * 5, True)
 
 
 @torch.no_grad()

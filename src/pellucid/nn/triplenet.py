@@ -47,7 +47,7 @@ class Shape:
         narrow: channels that each map is brought to before it takes part in the fused segmentation, 64 in BlitzNet; 0 leaves them.
         norm: `batch`, or `group` for small batches.
         project_deepest: the deepest map is projected before the first fusion, too, and not only before its heads.
-        detach: errors of boxes do not change class-aware logits.
+        detach: errors of boxes do not change class-aware logits; gradients that are no training see through.
         share_agnostic: one head for all scales.
         align_corners: in the fused segmentation.
         background: probability of background that a box begins with; 0 for what chance gives.
@@ -130,7 +130,7 @@ class Heads(nn.Module):
         seen = decoded
         if self.inner is not None:
             assert logits is not None
-            seen = self.inner(logits.detach() if self.detach else logits, decoded)
+            seen = self.inner(logits.detach() if self.detach and self.training else logits, decoded)
         return Told(self._of_boxes(self.classes(seen)), self._of_boxes(self.offsets(seen)), logits)
 
     def _of_boxes(self, x: Float[Tensor, "b e h w"]) -> Float[Tensor, "b n k"]:
@@ -183,13 +183,14 @@ class TripleNet(nn.Module):
 
     def encode(self, image: Float[Tensor, "b 3 h w"]) -> list[Float[Tensor, "b _ _ _"]]:
         """The maps of backbone and extra stages that the decoder sees."""
-        maps = self.backbone(image)
-        for stage in self.extra:
+        maps = self.backbone(image)[FINEST[self.shape.finest] :]
+        maps = [site(x) for site, x in zip(self.encoded, maps, strict=False)]
+        for stage, site in zip(self.extra, self.encoded[len(maps) :], strict=True):
             x = maps[-1]
             for block in stage:  # type: ignore[attr-defined]
                 x, _ = block(x, None)
-            maps.append(x)
-        return [site(x) for site, x in zip(self.encoded, maps[FINEST[self.shape.finest] :], strict=True)]
+            maps.append(site(x))
+        return maps
 
     def decode(self, maps: Maps) -> list[Float[Tensor, "b d _ _"]]:
         """The decoder's maps, as many and of the same sizes."""
