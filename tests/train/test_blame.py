@@ -239,6 +239,7 @@ def test_all_processes_stop_with_the_line_of_the_one_at_fault(tmp_path):
     here = pathlib.Path(__file__).parent
     (tmp_path / "spoiled.py").write_text(f"""
 import math, pathlib, sys
+import torch.distributed
 sys.path[:0] = [{str(here)!r}, {str(here.parent)!r}]
 from pellucid.errors import PellucidError
 from test_blame import Slots, things, trainer
@@ -249,6 +250,7 @@ try:
     one.fit(pathlib.Path(sys.argv[1]))
 except PellucidError as error:
     pathlib.Path(sys.argv[1], f"told{{one.fabric.global_rank}}").write_text(str(error))
+torch.distributed.destroy_process_group()  # left to the interpreter's end, its threads may abort the process
 """)
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29661"]
     done = subprocess.run(
