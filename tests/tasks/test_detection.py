@@ -12,6 +12,7 @@ from pellucid.explain.probe import ask
 from pellucid.recipe import Data, get
 from pellucid.tasks.detection.task import ANY
 from pellucid.testing import check_task
+from steps import gradient
 
 SHOWN = get("updetr:shapes").task
 VIEW = dataclasses.replace(SHOWN.view, short=64)
@@ -133,17 +134,8 @@ def test_a_step_in_parts_has_the_gradient_of_the_whole():
     examples[1] = {**examples[1], "objects": []}
     task.model.train()
 
-    def gradients(groups):
-        task.model.zero_grad()
-        batches = [batch_of(task, group) for group in groups]
-        amounts = [task.amounts(batch) for batch in batches]
-        for batch, own in zip(batches, amounts, strict=True):
-            parts = task.loss(task.model(batch), batch)
-            total = {name: sum(a[name] for a in amounts) for name in own}
-            sum(value * own[name] / total[name] for name, value in parts.items()).backward()
-        return torch.cat([p.grad.flatten() for p in task.model.parameters() if p.grad is not None])
-
-    torch.testing.assert_close(gradients([examples]), gradients([examples[:1], examples[1:]]), rtol=1e-4, atol=1e-5)
+    whole, parts = ([batch_of(task, group) for group in groups] for groups in ([examples], [examples[:1], examples[1:]]))
+    torch.testing.assert_close(gradient(task, whole), gradient(task, parts), rtol=1e-4, atol=1e-5)
 
 
 def test_a_label_that_training_has_not_seen_is_refused_and_so_is_a_set_without_boxes():

@@ -16,6 +16,7 @@ from pellucid.nn.boxes import offsets_from
 from pellucid.recipe import Data, get
 from pellucid.tasks.detection_segmentation.model import scales
 from pellucid.testing import check_task
+from steps import gradient
 
 SHOWN = get("triplenet:shapes").task
 NARROW = {"width": 16, "extra_channels": 32, "residual": 8, "squeeze": 4, "inner_widths": (4, 8, 16), "patch": 16}
@@ -196,17 +197,8 @@ def test_a_step_in_parts_has_the_gradient_of_the_whole():
     examples = [e if i else without(e, "objects") for i, e in enumerate(shapes(3))]
     task.model.train()
 
-    def gradient(groups):
-        task.model.zero_grad()
-        batches = [batch_of(task, group) for group in groups]
-        amounts = [task.amounts(batch) for batch in batches]
-        for batch, own in zip(batches, amounts, strict=True):
-            parts = task.loss(task.model(batch), batch)
-            total = {name: sum(a[name] for a in amounts) for name in own}
-            sum(value * own[name] / total[name] for name, value in parts.items()).backward()
-        return torch.cat([p.grad.flatten() for p in task.model.parameters() if p.grad is not None])
-
-    torch.testing.assert_close(gradient([examples]), gradient([examples[:1], examples[1:]]), rtol=1e-3, atol=1e-5)
+    whole, parts = ([batch_of(task, group) for group in groups] for groups in ([examples], [examples[:1], examples[1:]]))
+    torch.testing.assert_close(gradient(task, whole), gradient(task, parts), rtol=1e-3, atol=1e-5)
 
 
 def test_sets_that_do_not_teach_a_job_and_maps_that_do_not_fit_are_refused():

@@ -6,7 +6,6 @@ found is NaN, where COCO's tool writes -1.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -14,9 +13,10 @@ from jaxtyping import Float
 from pellucid.metrics import coco_evaluator
 from pellucid.metrics.coco_evaluator import NUMBERS, Found, Kind, Matches, Tables, tables
 from pellucid.metrics.coco_resample import resampled
-from pellucid.metrics.detections import Memo, Picture, in_order, picture_of
+from pellucid.metrics.detections import Picture, in_order, picture_of
+from pellucid.metrics.gathered import Gathered, Memo
 from pellucid.metrics.paired import once
-from pellucid.task import Example, Metric
+from pellucid.task import Metric
 
 MASK_NUMBERS = ("AP", "AP50", "AP75")
 
@@ -33,7 +33,7 @@ def coco_metrics(masks: bool = False, read: Callable[..., Picture] = picture_of)
     return boxes | ({f"mask_{name}": CocoNumber(name, "segm", memo) for name in MASK_NUMBERS} if masks else {})
 
 
-class CocoNumber:
+class CocoNumber(Gathered[Picture]):
     """One of COCO's numbers.
 
     Args:
@@ -44,22 +44,11 @@ class CocoNumber:
         ValueError: there is no such number.
     """
 
-    higher_is_better = True
-
     def __init__(self, name: str = "AP", kind: Kind = "bbox", memo: Memo[Picture] | None = None):
         if name not in NUMBERS:
             raise ValueError(f"no number {name!r}; there are {', '.join(NUMBERS)}")
         self.name, self.kind = name, kind
-        self.memo = memo or Memo(partial(picture_of, masks=kind == "segm"))
-        self.rows: list[Picture] = []
-
-    def update(self, prediction: Any, example: Example) -> None:
-        """Counts one picture; BadData for boxes or scores that are not finite, negative sides, unknown labels, an object's id twice."""
-        self.rows.append(self.memo.row(prediction, example, self.rows))
-
-    def merge(self, other: "CocoNumber") -> None:
-        """Appends what another has gathered."""
-        self.rows += other.rows
+        super().__init__(memo or Memo(partial(picture_of, masks=kind == "segm")))
 
     def compute(self) -> float:
         """The number so far, 0 to 1; NaN where no object is to be found. BadData if a picture is there twice, or classes differ."""

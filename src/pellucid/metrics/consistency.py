@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from pellucid.metrics.detections import Memo, picture_of
-from pellucid.metrics.paired import once
+from pellucid.metrics.detections import picture_of
+from pellucid.metrics.gathered import Gathered, Memo
 from pellucid.metrics.segmentation import told_map
 from pellucid.metrics.voc import iou
 from pellucid.task import Example, Metric
@@ -36,7 +36,7 @@ class Agreement:
     covered: int
 
 
-class Consistency:
+class Consistency(Gathered[Agreement]):
     """One of the two numbers, over all boxes, or pixels, of the set.
 
     Args:
@@ -47,26 +47,11 @@ class Consistency:
         ValueError: there is no such number.
     """
 
-    higher_is_better = True
-
     def __init__(self, name: str = "consistency", threshold: float = THRESHOLD, memo: Memo[Agreement] | None = None):
         if name not in NUMBERS:
             raise ValueError(f"no number {name!r}; there are {', '.join(NUMBERS)}")
         self.name = name
-        self.memo = memo or Memo(Comparing(threshold))
-        self.rows: list[Agreement] = []
-
-    def update(self, prediction: Any, example: Example) -> None:
-        """Compares a prediction's boxes with its map; BadData where either is missing or wrong."""
-        self.rows.append(self.memo.row(prediction, example, self.rows))
-
-    def merge(self, other: "Consistency") -> None:
-        """Appends what another has gathered."""
-        self.rows += other.rows
-
-    def compute(self) -> float:
-        """The number so far, 0 to 1; NaN where no box, or no pixel, counts."""
-        return float(self.resample(once(len(self.rows)))[0]) if self.rows else float("nan")
+        super().__init__(memo or Memo(Comparing(threshold)))
 
     def resample(self, weights: Float[np.ndarray, "r n"]) -> Float[np.ndarray, " r"]:
         """The number for every row of multiplicities."""

@@ -5,17 +5,15 @@ has `classes`, `objects` (each with `label` and `box_xyxy`) and `image_id`, or a
 the width.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from pellucid.errors import BadData
 from pellucid.task import Example
-
-Row = TypeVar("Row")
 
 
 @dataclass(frozen=True)
@@ -64,39 +62,6 @@ class Picture:
     found: Detections
 
 
-class Memo(Generic[Row]):
-    """Shared by metrics that read the same pairs, so that each pair is read once and each set of them is measured once.
-
-    Args:
-        read: the row of a pair.
-    """
-
-    def __init__(self, read: Callable[[Any, Example], Row]):
-        self.read = read
-        self._given: tuple[dict[str, Any], dict[str, Any]] | None = None
-        self._row: Row | None = None
-        self._kept: dict[str, tuple[tuple[Any, ...], Any]] = {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_given": None, "_row": None, "_kept": {}}
-
-    def row(self, prediction: Any, example: Example, before: Sequence[Row]) -> Row:
-        """The row of a pair; the last one again if the pair is the same and is not yet `before`, what the metric has."""
-        used = bool(before) and before[-1] is self._row
-        if self._row is None or self._given is None or used or not (_alike(self._given[0], prediction) and _alike(self._given[1], example)):
-            row = self.read(prediction, example)
-            self._given, self._row = (dict(prediction), dict(example)), row
-            return row
-        return self._row
-
-    def once(self, what: str, of: Sequence[Any], work: Callable[[], Any]) -> Any:
-        """The result of the work, made anew only if `of` is not what it was the last time; rows are compared by identity."""
-        known = self._kept.get(what)
-        if known is None or known[0] != tuple(of):
-            known = self._kept[what] = (tuple(of), work())
-        return known[1]
-
-
 def in_order(pictures: Sequence[Picture]) -> Int[np.ndarray, " n"]:
     """Places of the pictures by their numbers or ids, so that equal scores rank alike however the pictures were shared out.
 
@@ -112,11 +77,6 @@ def in_order(pictures: Sequence[Picture]) -> Int[np.ndarray, " n"]:
         first[picture.key] = picture
     keys = [picture.key for picture in pictures]
     return np.array(sorted(range(len(keys)), key=lambda i: (isinstance(keys[i], str), keys[i])), dtype=np.int64)
-
-
-def _alike(known: Mapping[str, Any], given: Any) -> bool:
-    """The very same values under the same names; none is compared, some are arrays."""
-    return isinstance(given, Mapping) and len(known) == len(given) and all(k in given and given[k] is v for k, v in known.items())
 
 
 # ---- reading ------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Int
 from pellucid.errors import BadData
 from pellucid.metrics.coco_evaluator import RECALLS
 from pellucid.metrics.curves import interpolated
-from pellucid.metrics.detections import Memo
+from pellucid.metrics.gathered import Gathered, Memo
 from pellucid.metrics.grounding import of_any_kind
 from pellucid.metrics.paired import once
 from pellucid.metrics.voc import iou
@@ -72,7 +72,7 @@ class Asked:
     positives: int
 
 
-class FixedAveragePrecision:
+class FixedAveragePrecision(Gathered[Asked]):
     """Mean over classes of the average precision among the class's best detections of all pictures.
 
     A class without objects takes no part. Of equal scores the example that comes first by id counts first.
@@ -85,26 +85,11 @@ class FixedAveragePrecision:
         ValueError: there is no such number.
     """
 
-    higher_is_better = True
-
     def __init__(self, name: str = "AP", most: int = MOST, memo: Memo[Asked] | None = None):
         if name not in NUMBERS:
             raise ValueError(f"no number {name!r}; there are {', '.join(NUMBERS)}")
         self.name, self.most = name, most
-        self.memo = memo or Memo(asked)
-        self.rows: list[Asked] = []
-
-    def update(self, prediction: Any, example: Example) -> None:
-        """Counts one picture asked for one class; BadData for boxes or scores that are not finite, an unknown frequency."""
-        self.rows.append(self.memo.row(prediction, example, self.rows))
-
-    def merge(self, other: "FixedAveragePrecision") -> None:
-        """Appends what another has gathered."""
-        self.rows += other.rows
-
-    def compute(self) -> float:
-        """The mean so far, 0 to 1; NaN where no class has objects. BadData if an example is there twice, or a class of two frequencies."""
-        return float(self.resample(once(len(self.rows)))[0]) if self.rows else float("nan")
+        super().__init__(memo or Memo(asked))
 
     def per_class(self) -> dict[str, float]:
         """Average precision of each class; NaN of one without objects."""

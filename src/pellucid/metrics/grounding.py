@@ -16,7 +16,8 @@ from jaxtyping import Bool, Float, Int
 
 from pellucid.errors import BadData
 from pellucid.metrics.coco import coco_metrics
-from pellucid.metrics.detections import Memo, Picture, picture_of
+from pellucid.metrics.detections import Picture, picture_of
+from pellucid.metrics.gathered import Memo
 from pellucid.metrics.shares import Part, Share
 from pellucid.metrics.voc import iou
 from pellucid.task import Example, Metric

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from pellucid.errors import BadData
-from pellucid.metrics.detections import Memo
+from pellucid.metrics.gathered import Gathered, Memo
 from pellucid.metrics.paired import once
 from pellucid.task import Example, Metric
 
@@ -43,7 +43,7 @@ class Tally:
     counts: dict[str, Float[np.ndarray, " 4"]]
 
 
-class PanopticQuality:
+class PanopticQuality(Gathered[Tally]):
     """One of the panoptic numbers: per label summed IoU / (found + made up / 2 + overlooked / 2), averaged over the labels seen.
 
     Args:
@@ -52,26 +52,11 @@ class PanopticQuality:
         memo: shared by numbers of the same pairs.
     """
 
-    higher_is_better = True
-
     def __init__(self, part: Part = "PQ", among: Among = "all", memo: Memo[Tally] | None = None):
         if part not in ("PQ", "SQ", "RQ") or among not in ("all", "things", "stuff"):
             raise ValueError(f"part={part!r}, among={among!r}; there are PQ, SQ and RQ, among all, things and stuff")
         self.part, self.among = part, among
-        self.memo = memo or Memo(tally)
-        self.rows: list[Tally] = []
-
-    def update(self, prediction: Any, example: Example) -> None:
-        """Counts one picture; BadData for maps of different sizes, and for segments without pixels or pixels without a segment."""
-        self.rows.append(self.memo.row(prediction, example, self.rows))
-
-    def merge(self, other: "PanopticQuality") -> None:
-        """Appends what another has gathered."""
-        self.rows += other.rows
-
-    def compute(self) -> float:
-        """The number so far, 0 to 1; NaN where no segment was seen."""
-        return float(self.resample(once(len(self.rows)))[0]) if self.rows else float("nan")
+        super().__init__(memo or Memo(tally))
 
     def per_class(self) -> dict[str, float]:
         """The number of each label that was seen."""

@@ -16,7 +16,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from pellucid.errors import BadData
-from pellucid.metrics.detections import Memo, run_lengths
+from pellucid.metrics.detections import run_lengths
+from pellucid.metrics.gathered import Memo
 from pellucid.metrics.grounding import of_any_kind
 from pellucid.metrics.shares import Part, Share
 from pellucid.task import Example, Metric

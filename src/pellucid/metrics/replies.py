@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Literal
 
 from pellucid.errors import BadData
-from pellucid.metrics.detections import Memo
+from pellucid.metrics.gathered import Memo
 from pellucid.metrics.shares import Part, Share
 from pellucid.task import Example, Metric
 

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from pellucid.errors import BadData
-from pellucid.metrics.detections import Memo
+from pellucid.metrics.gathered import Gathered, Memo
 from pellucid.metrics.paired import once
 from pellucid.task import Example, Metric
 
@@ -46,7 +46,7 @@ class Counts:
     pixels: Int[np.ndarray, " m"]
 
 
-class MapNumber:
+class MapNumber(Gathered[Counts]):
     """One of the numbers; a picture without a map of the truth counts nothing.
 
     A class that no pixel has and none is told to have takes no part in a mean; the background is a class.
@@ -59,26 +59,11 @@ class MapNumber:
         ValueError: there is no such number.
     """
 
-    higher_is_better = True
-
     def __init__(self, name: str, truth: Truth, memo: Memo[Counts] | None = None):
         if name not in NUMBERS:
             raise ValueError(f"no number {name!r}; there are {', '.join(NUMBERS)}")
         self.name = name
-        self.memo = memo or Memo(Tallying(truth))
-        self.rows: list[Counts] = []
-
-    def update(self, prediction: Any, example: Example) -> None:
-        """Counts one picture; BadData for a map of another size, or with classes that are none."""
-        self.rows.append(self.memo.row(prediction, example, self.rows))
-
-    def merge(self, other: "MapNumber") -> None:
-        """Appends what another has gathered."""
-        self.rows += other.rows
-
-    def compute(self) -> float:
-        """The number so far, 0 to 1; NaN where no pixel counted. BadData if the pictures' classes differ."""
-        return float(self.resample(once(len(self.rows)))[0]) if self.rows else float("nan")
+        super().__init__(memo or Memo(Tallying(truth)))
 
     def per_class(self) -> dict[str, float]:
         """IoU of each class, the background first (of `class_accuracy` the share of its pixels); NaN of one that was not met."""

@@ -2,14 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float
 
-from pellucid.metrics.detections import Memo
-from pellucid.metrics.paired import once
-from pellucid.task import Example
+from pellucid.metrics.gathered import Gathered, Memo
 
 Row = TypeVar("Row")
 
@@ -31,7 +29,7 @@ class Part:
     tied: bool = False
 
 
-class Share(Generic[Row]):
+class Share(Gathered[Row]):
     """What all parts of all examples gained, of what there was to gain.
 
     Args:
@@ -39,23 +37,9 @@ class Share(Generic[Row]):
         memo: reads the pairs; shared by numbers of the same pairs.
     """
 
-    higher_is_better = True
-
     def __init__(self, parts: Callable[[Row], Sequence[Part]], memo: Memo[Row]):
-        self.parts, self.memo = parts, memo
-        self.rows: list[Row] = []
-
-    def update(self, prediction: Any, example: Example) -> None:
-        """Counts one prediction; BadData where it or its example does not hold what is compared."""
-        self.rows.append(self.memo.row(prediction, example, self.rows))
-
-    def merge(self, other: "Share[Row]") -> None:
-        """Appends what another has gathered."""
-        self.rows += other.rows
-
-    def compute(self) -> float:
-        """The share so far, 0 to 1; NaN where nothing is to be gained."""
-        return float(self.resample(once(len(self.rows)))[0]) if self.rows else float("nan")
+        super().__init__(memo)
+        self.parts = parts
 
     def resample(self, weights: Float[np.ndarray, "r n"]) -> Float[np.ndarray, " r"]:
         """The share for every row of multiplicities, examples in the order of the updates."""

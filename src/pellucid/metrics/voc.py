@@ -12,7 +12,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from pellucid.metrics.curves import interpolated, under
-from pellucid.metrics.detections import Memo, Picture, in_order, picture_of
+from pellucid.metrics.detections import Picture, in_order, picture_of
+from pellucid.metrics.gathered import Gathered, Memo
 from pellucid.metrics.paired import once
 from pellucid.task import Example, Metric
 
@@ -44,7 +45,7 @@ class Judged:
     positives: Int[np.ndarray, " c"]
 
 
-class VocAveragePrecision:
+class VocAveragePrecision(Gathered[Judged]):
     """Average precision of each class that has objects, averaged.
 
     A class without objects takes no part. Of equal scores the picture that comes first by number or id counts first.
@@ -54,24 +55,9 @@ class VocAveragePrecision:
         memo: shared by numbers of the same pairs.
     """
 
-    higher_is_better = True
-
     def __init__(self, eleven: bool = False, memo: Memo[Judged] | None = None):
         self.eleven = eleven
-        self.memo = memo or Memo(Judging(picture_of))
-        self.rows: list[Judged] = []
-
-    def update(self, prediction: Any, example: Example) -> None:
-        """Counts one picture; BadData for boxes or scores that are not finite, negative sides, unknown labels."""
-        self.rows.append(self.memo.row(prediction, example, self.rows))
-
-    def merge(self, other: "VocAveragePrecision") -> None:
-        """Appends what another has gathered."""
-        self.rows += other.rows
-
-    def compute(self) -> float:
-        """The mean so far, 0 to 1; NaN where no class has objects. BadData if a picture is there twice, or classes differ."""
-        return float(self.resample(once(len(self.rows)))[0]) if self.rows else float("nan")
+        super().__init__(memo or Memo(Judging(picture_of)))
 
     def per_class(self) -> dict[str, float]:
         """Average precision of each class; NaN of one without objects."""
