@@ -92,6 +92,14 @@ def test_one_reference_serves_all_pictures_and_itself_has_the_best_quality(judge
     assert abs(rows[0]["quality"] - 1) > 1e-4 and rows[0]["spread"] > 0
 
 
+def assert_same(found: list[dict], expected: list[dict]) -> None:
+    """Equal but for the sixth figure, which may turn with the pictures that share a batch."""
+    numbers = ("quality", "spread")
+    for one, other in zip(found, expected, strict=True):
+        assert {k: v for k, v in one.items() if k not in numbers} == {k: v for k, v in other.items() if k not in numbers}
+        assert [one[k] for k in numbers] == pytest.approx([other[k] for k in numbers], abs=2e-6)
+
+
 def test_a_folder_of_references_serves_a_folder_and_files_alike(judge, album, capsys):
     whole = told(capsys, judge.folder, "--reference", album / "good", album / "bad")
     assert [pathlib.Path(row["reference"]).name for row in whole] == ["I01.png", "I01.png", "I02.png"]
@@ -107,8 +115,8 @@ def test_a_table_and_python_tell_what_the_folder_tells(judge, album, tmp_path, c
     assert [row["id"] for row in rows] == ["pairs.csv:1", "pairs.csv:2", "pairs.csv:3"]
     assert [row["image"] for row in rows] == [row["image"] for row in whole]
     asked = [{"image": row["image"], "reference": row["reference"], "id": row["id"]} for row in whole]
-    assert judge.predict(asked) == whole
-    assert judge.predict(whole[0]["image"], reference=whole[0]["reference"]) == whole[:1]
+    assert_same(judge.predict(asked), whole)
+    assert_same(judge.predict(whole[0]["image"], reference=whole[0]["reference"]), whole[:1])
 
 
 def test_a_table_of_answers_has_a_column_for_each_number(judge, album, tmp_path, capsys):
