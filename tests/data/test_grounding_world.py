@@ -126,6 +126,18 @@ def test_of_a_relation_there_are_others_of_that_name_so_that_it_must_be_read(row
             assert len(called(bare, row["things"])) > 1, row["caption"]
 
 
+def test_a_list_of_all_words_is_answered_by_each_thing_with_what_it_is_and_leaves_the_other_captions_as_they_were():
+    some = rows_of("train", num=12, captions=2, listed="yes")
+    lists = [row for row in some if row["kind"] == "listed"]
+    assert len(lists) == 12 and [row for row in some if row["kind"] != "listed"] == rows_of("train", num=12, captions=2)
+    for row in lists:
+        words = row["caption"].split(" ")
+        assert words == ["small", "large", "plain", "striped", "dotted", *COLOURS, *SHAPES]
+        found = {tuple(o["box_xyxy"]): {row["caption"][b:e] for b, e in o["spans"]} for o in row["objects"]}
+        assert found == {tuple(t["box_xyxy"]): {t[k] for k in ("size", "pattern", "colour", "shape")} for t in row["things"]}
+        assert {row["caption"][b:e] for b, e in row["absent"]} == set(words) - set().union(*found.values())
+
+
 def test_a_pronoun_is_a_second_span_of_what_it_stands_for(rows):
     some = [row for row in rows if row["kind"] == "pronoun"]
     for row in some:

@@ -31,6 +31,7 @@ from pellucid.data.grounding.world_captions import (
     Words,
     absent,
     as_text,
+    listed,
     pick,
 )
 from pellucid.data.paint import Points
@@ -39,7 +40,7 @@ from pellucid.errors import BadUsage
 
 PARTS: Mapping[str, int] = {"train": 4000, "dev": 500, "test": 1000, "combinations": 1000}
 OPTIONS: sources.Choices = {
-    **dict.fromkeys(("mentioned", "group", "merge"), ("yes", "no")),
+    **dict.fromkeys(("mentioned", "group", "merge", "listed"), ("yes", "no")),
     **dict.fromkeys(("num", "size", "seed", "held", "absent", "captions", "kinds", "scale", "most"), ()),
 }
 HELD = (  # of every colour one shape, of every shape one or two colours
@@ -66,6 +67,7 @@ class _Asked:
     mentioned: bool
     group: bool
     merge: bool = False
+    listed: bool = False
     scale: float = 1.0
     most: int = 8
 
@@ -83,7 +85,8 @@ def read(place: str, options: Mapping[str, str]) -> Rows:
             captions; `mentioned=no` leaves out the boxes of things that are mentioned to tell another by; `group=no` leaves out `group`, by
             which a picture is kept from lying on both sides of a split: what is learned by heart may then be asked for; `scale` by which
             things are larger, 1 to 2, and `most` of them in a picture, 3 to 8: few large things are learned from fewer pictures;
-            `merge=yes` joins a picture's captions to one, where they name different things.
+            `merge=yes` joins a picture's captions to one, where they name different things; `listed=yes` adds one to each picture that
+            lists every word of the world, and each thing answers those that are true of it: colours and shapes are soon learned so.
     Raises:
         BadUsage: another part or option.
     """
@@ -110,8 +113,9 @@ def _rows(place: str, number: int, asked: _Asked) -> Iterator[dict[str, Any]]:
         "group": f"{group}?seed={asked.seed}",
         "things": [{**thing.words._asdict(), "box_xyxy": box} for thing, box in zip(scene.things, boxes, strict=True)],
     }
+    told += [("listed", listed(scene))] if asked.listed else []
     for k, (kind, caption) in enumerate(told):
-        name = f"{group}.{k + 1}" if asked.captions > 1 else group
+        name = f"{group}.{k + 1}" if len(told) > 1 or asked.captions > 1 else group
         yield {
             "id": name,
             **common,
@@ -129,10 +133,14 @@ def _grounded(caption: Caption, kind: str, scene: Scene, boxes: Sequence[list[fl
         asked.setdefault(phrase.things, phrase.asked)
     nothing = spans.pop((), [])
     kept = {things: where for things, where in spans.items() if mentioned or asked[things]}
+    answered: dict[int, list[list[int]]] = {}
+    for things, where in kept.items():
+        for i in things:
+            answered.setdefault(i, []).extend(where)
+    final = {i for things in kept if asked[things] for i in things}
     objects = [
-        {"box_xyxy": boxes[i], "spans": where, "label": scene.things[i].words.shape, "final": asked[things], "crowd": False}
-        for things, where in kept.items()
-        for i in things
+        {"box_xyxy": boxes[i], "spans": where, "label": scene.things[i].words.shape, "final": i in final, "crowd": False}
+        for i, where in answered.items()
     ]
     found = [
         {"spans": where, "boxes_xyxy": [boxes[i] for i in things], "kind": kind if asked[things] else "mentioned"}
@@ -165,6 +173,7 @@ def _asked(place: str, options: Mapping[str, str]) -> _Asked:
         chosen.get("mentioned") != "no",
         chosen.get("group") != "no",
         chosen.get("merge") == "yes",
+        chosen.get("listed") == "yes",
         _number(chosen, "scale", 1, 1, 2),
         _whole(chosen, "most", 8, 3, 8),
     )

@@ -11,6 +11,7 @@
     several      a red square, a blue circle and a green cross
     pronoun      a red square and the circle below it
     absent       the red square, where none is | a blue circle and a red square
+    listed       small large ... red orange ... circle square ...: every word, and each thing answers all that are true of it
 
 A place counts as left of another only if it is farther left than it is higher or lower, and a thing is told by it only if no other of
 its name lies to the left at all; so for every relation: true in the narrow sense, alone in the wide one.
@@ -242,6 +243,16 @@ def absent(scene: Scene) -> Captions:
             for other, i in _coloured(scene):
                 pair = [_the(name, article="a"), _the(other, i, article="a")]
                 yield from (_listed(pair), _listed(pair[::-1]))
+
+
+def listed(scene: Scene) -> Caption:
+    """All sizes, patterns, colours and shapes, as detection lists its classes; each word stands for the things that it is true of."""
+    parts = list[str | Phrase]()
+    for field, known in zip(Words._fields, (SIZES, PATTERNS, COLOURS, SHAPES), strict=True):
+        for word in known:
+            name = Words(**{field: word})
+            parts += [" ", Phrase(word, name, scene.called(name))]
+    return tuple(parts[1:])
 
 
 KINDS: Mapping[str, Callable[[Scene], Captions]] = {
