@@ -16,6 +16,7 @@ from unchecked import unchecked
 
 _, CAPTIONS, WORLD = unchecked("pellucid.data.paint", "pellucid.data.grounding.world_captions", "pellucid.data.grounding.world")
 HELD = set(WORLD.HELD)
+VOCABULARY = CAPTIONS.VOCABULARY
 COLOURS = ["red", "orange", "yellow", "green", "blue", "purple", "white", "black"]
 SHAPES = ["circle", "square", "triangle", "diamond", "cross"]
 
@@ -136,6 +137,21 @@ def test_a_list_of_all_words_is_answered_by_each_thing_with_what_it_is_and_leave
         found = {tuple(o["box_xyxy"]): {row["caption"][b:e] for b, e in o["spans"]} for o in row["objects"]}
         assert found == {tuple(t["box_xyxy"]): {t[k] for k in ("size", "pattern", "colour", "shape")} for t in row["things"]}
         assert {row["caption"][b:e] for b, e in row["absent"]} == set(words) - set().union(*found.values())
+
+
+def test_a_list_of_all_words_may_stand_alone():
+    some = rows_of("train", num=12, listed="only")
+    assert {row["kind"] for row in some} == {"listed"}
+    assert [row["image"] for row in some] == [row["image"] for row in rows_of("train", num=12)]
+
+
+def test_the_vocabulary_of_the_world_is_that_of_its_captions():
+    some = rows_of("train", num=400, captions=8, size=64, absent=0.1, listed="yes", held="none") + rows_of(
+        "train", num=40, captions=4, merge="yes"
+    )
+    found = {word for row in some for word in re.findall(r"\w+|[^\w\s]", row["caption"])}
+    assert found <= set(VOCABULARY) and len(VOCABULARY) == len(set(VOCABULARY))
+    assert set(VOCABULARY) - found <= {"sixth", "seventh", "eighth"}
 
 
 def test_a_pronoun_is_a_second_span_of_what_it_stands_for(rows):

@@ -40,7 +40,8 @@ from pellucid.errors import BadUsage
 
 PARTS: Mapping[str, int] = {"train": 4000, "dev": 500, "test": 1000, "combinations": 1000}
 OPTIONS: sources.Choices = {
-    **dict.fromkeys(("mentioned", "group", "merge", "listed"), ("yes", "no")),
+    **dict.fromkeys(("mentioned", "group", "merge"), ("yes", "no")),
+    "listed": ("yes", "no", "only"),
     **dict.fromkeys(("num", "size", "seed", "held", "absent", "captions", "kinds", "scale", "most"), ()),
 }
 HELD = (  # of every colour one shape, of every shape one or two colours
@@ -67,7 +68,7 @@ class _Asked:
     mentioned: bool
     group: bool
     merge: bool = False
-    listed: bool = False
+    listed: str = "no"
     scale: float = 1.0
     most: int = 8
 
@@ -85,8 +86,9 @@ def read(place: str, options: Mapping[str, str]) -> Rows:
             captions; `mentioned=no` leaves out the boxes of things that are mentioned to tell another by; `group=no` leaves out `group`, by
             which a picture is kept from lying on both sides of a split: what is learned by heart may then be asked for; `scale` by which
             things are larger, 1 to 2, and `most` of them in a picture, 3 to 8: few large things are learned from fewer pictures;
-            `merge=yes` joins a picture's captions to one, where they name different things; `listed=yes` adds one to each picture that
-            lists every word of the world, and each thing answers those that are true of it: colours and shapes are soon learned so.
+            `merge=yes` joins a picture's captions to one, where they name different things; `listed=yes` adds one to each picture, or with
+            `only` takes its captions' place, that lists every size, pattern, colour and shape, and each thing answers those that are true
+            of it: these are soon learned so.
     Raises:
         BadUsage: another part or option.
     """
@@ -113,7 +115,8 @@ def _rows(place: str, number: int, asked: _Asked) -> Iterator[dict[str, Any]]:
         "group": f"{group}?seed={asked.seed}",
         "things": [{**thing.words._asdict(), "box_xyxy": box} for thing, box in zip(scene.things, boxes, strict=True)],
     }
-    told += [("listed", listed(scene))] if asked.listed else []
+    if asked.listed != "no":
+        told = [*(told if asked.listed == "yes" else ()), ("listed", listed(scene))]
     for k, (kind, caption) in enumerate(told):
         name = f"{group}.{k + 1}" if len(told) > 1 or asked.captions > 1 else group
         yield {
@@ -173,7 +176,7 @@ def _asked(place: str, options: Mapping[str, str]) -> _Asked:
         chosen.get("mentioned") != "no",
         chosen.get("group") != "no",
         chosen.get("merge") == "yes",
-        chosen.get("listed") == "yes",
+        chosen.get("listed", "no"),
         _number(chosen, "scale", 1, 1, 2),
         _whole(chosen, "most", 8, 3, 8),
     )

@@ -37,6 +37,11 @@ _NEARLY = 0.02  # of the side: a thing that is so little on the other side of a 
 _LARGER = 1.25  # ratio of radii that is seen
 _BESIDE = 0.3  # how far off the line a thing between two others may lie, as a share of their distance
 _WITHIN, _PAST = (0.2, 0.8), 0.05
+VOCABULARY = (  # of all captions, joined ones and those of what is absent too
+    *(*SHAPES, *COLOURS, *PATTERNS, *SIZES, *_COUNTS, *_ORDINALS, *_SIDES, *_MOST.values()),
+    *("the", "a", "an", "and", "it", "of", "from", "between", "above", "below", "largest", "smallest", "shape", "shapes"),
+    *("circles", "squares", "triangles", "diamonds", "crosses", ",", "."),
+)
 
 
 class Words(NamedTuple):

@@ -34,12 +34,12 @@ def reader(settings: GroundingSettings, captions: Sequence[str]) -> Reader:
     """The tokenizer and the text encoder that the settings name, with their weights.
 
     Args:
-        captions: of the training set, whose words `words` learns.
+        captions: of the training set, whose words `words` learns where it is not told any.
     Raises:
         BadData: no such encoder, or weights missing.
     """
     if settings.text == WORDS:
-        return _of_words(settings, Words.learn(captions))
+        return _of_words(settings, Words.learn([" ".join(settings.words)] if settings.words else captions))
     place = str(encoders.encoder_folder(settings.text)) if settings.text in encoders.ENCODERS else settings.text
     config = load_config(place, None)
     return Reader(load_pieces(place), _encoder(config, settings, "" if settings.from_random else place), config.hidden_size)

@@ -21,6 +21,7 @@ class GroundingSettings:
             ones, a path a safetensors file; empty starts from random weights.
         text: the encoder of captions: `minilm`, `bge-small`, `bert-tiny`, or any folder or hub name of transformers; or `words`, a small
             transformer over the training captions' words, for training from scratch.
+        words: that `words` knows in their place, so that one run can start from another with other captions.
         from_random: the text encoder starts from random weights.
         freeze_text: it does not learn.
         dilate: a ResNet's last stage keeps the resolution, four times the cells.
@@ -63,6 +64,7 @@ class GroundingSettings:
     backbone: str = "resnet101"
     pretrained: str = "hub"
     text: str = "roberta-base"
+    words: tuple[str, ...] = ()
     from_random: bool = False
     freeze_text: bool = False
     dilate: bool = False

@@ -30,6 +30,7 @@ from pellucid.nn.detectors import shape_of, sites_of
 from pellucid.nn.detr import layers_of
 from pellucid.nn.map_backbones import map_backbone
 from pellucid.nn.mdetr import Extras, Mdetr
+from pellucid.nn.queries import placed, queries_of
 from pellucid.task import Batch, Example, Metric, Output, Site
 from pellucid.tasks.grounding.captions import Reader, caption_batch, own_tokens, reader, restored, tokenised
 from pellucid.tasks.grounding.model import GroundingModel
@@ -218,13 +219,9 @@ class Grounding:
         slots |= words == words.amax(-1, keepdim=True)
         return torch.cat([query[:, None], slots.long()], -1)
 
-    def called(self, answer: Shaped[Tensor, "b s"], batch: Batch) -> list[str]:
-        """Each answer as it can be asked for: the words, and of one query which."""
-        told = []
-        for (query, *slots), spans, caption in zip(answer.tolist(), batch["token_spans"], batch["caption"], strict=True):
-            words = text_of(spans_of(list(map(bool, slots[: len(spans)])), spans.tolist()), caption)
-            told.append(words if query == ANY else f"{words}@{query}")
-        return told
+    def places(self, output: Output, answer: Shaped[Tensor, "b s"], batch: Batch) -> list[dict[str, Any]]:
+        """What each answer is called, the words and of one query which, and its box."""
+        return placed(output["boxes_cxcywh"], queries_of(output["logits"], answer), _called(answer, batch), batch["size_hw"])
 
     def gold(self, examples: Sequence[Example]) -> Shaped[Tensor, "b s"]:
         """Query and words that each example's `label` names: `the red cup@17`; of `the red cup`, or of its first object, the query is any.
@@ -275,6 +272,15 @@ class Grounding:
     def unread(self) -> tuple[str, ...]:
         """What published weights hold of a text encoder, and only a contrast of pictures and captions reads."""
         return () if self.settings.contrast else (POOLER,)
+
+
+def _called(answer: Shaped[Tensor, "b s"], batch: Batch) -> list[str]:
+    """Each answer as it can be asked for."""
+    told = []
+    for (query, *slots), spans, caption in zip(answer.tolist(), batch["token_spans"], batch["caption"], strict=True):
+        words = text_of(spans_of(list(map(bool, slots[: len(spans)])), spans.tolist()), caption)
+        told.append(words if query == ANY else f"{words}@{query}")
+    return told
 
 
 def _words_site() -> Site:
