@@ -20,6 +20,7 @@ FACE = {
     "explaining",
     "features",
     "filming",
+    "finding",
     "predicting",
     "pairing",
     "judging",
@@ -50,7 +51,7 @@ MAY = {
     **{part: CONTRACT | {part} for part in PARTS},
     "losses": CONTRACT | {"losses", "nn.boxes"},
     "nn": CONTRACT | {"nn", "data.views", "data.networks", "checkpoint"},  # a backbone finds its weights and how they see pixels
-    "explain.probe": CONTRACT | {"explain.hooks", "explain.quick"},
+    "explain.probe": CONTRACT | {"explain.hooks", "explain.quick", "nn.queries"},
     "evaluate": CONTRACT | PARTS | PROBE,
     **{room: WING | {room} for room in ("train", "explain", "shift", "report")},
     "recipes": CONTRACT | PARTS | {"tasks"},

@@ -9,6 +9,7 @@ from torch import nn
 
 from pellucid.data.images import open_image
 from pellucid.data.padded import padded, patch_mask
+from pellucid.nn.queries import placed, queries_of
 from pellucid.task import Site
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
@@ -116,6 +117,10 @@ class Detector:
         query, label = answer.unbind(-1)
         log_probs = output["logits"].log_softmax(-1)[torch.arange(len(label)), :, label]
         return torch.where(query == ANY, log_probs.amax(-1), log_probs.gather(-1, query.clamp_min(0)[:, None])[:, 0])
+
+    def places(self, output, answer, batch):
+        names = [self.labels[label] + (f"@{query}" if query != ANY else "") for query, label in answer.tolist()]
+        return placed(output["boxes_cxcywh"], queries_of(output["logits"], answer), names, batch["size_hw"])
 
 
 def scene(width, height, **squares):

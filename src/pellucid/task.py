@@ -89,8 +89,10 @@ class Task(Protocol):
     them in the place of `collate`, from one seed per example and nothing else, so that workers, processes and resuming change
     nothing. `takes = "image"` says that a path given to `predict` is a picture, and `needs = ("reference",)` that each comes with
     another to compare it with, or `("caption",)` with words to look for. `inputs = ("input", "words")` names the sites at which a task of
-    several inputs is explained where none is asked for. Where answers are no labels, `called(answer, batch) -> texts` says what each is
-    asked for by. A task with labels may offer `gold(examples) -> answer`, the answer that each example's `label` names, so that the right
+    several inputs is explained where none is asked for. Where answers are places, `places(output, answer, batch) -> dicts` says of each
+    what it is asked for by, `answer`; of a box where it lies, `box_xyxy`, and how large the picture is, `size_hw`, both in its pixels;
+    of a region which cells it has of a grid evenly over the whole picture, `region`: a text of 0 and 1 for each row, `["011", "001"]`.
+    A task with labels may offer `gold(examples) -> answer`, the answer that each example's `label` names, so that the right
     answer, or any label, can be explained and not only the one given; where an example
     may have several labels, `predict` gives a list of names, or a dict that holds one as `labels`, the strongest first, which is
     the one that `answer` names, and each of them can be explained.

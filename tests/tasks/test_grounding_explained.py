@@ -11,8 +11,9 @@ from pellucid.data.read import read
 from pellucid.errors import BadUsage
 from pellucid.explain.explain import Known, Question, explain
 from pellucid.explain.methods import METHODS
-from pellucid.explain.probe import ask, cut_out, queries_of
+from pellucid.explain.probe import ask, cut_out
 from pellucid.explain.words import by_player, players, to_words
+from pellucid.nn.queries import queries_of
 from pellucid.recipe import Data, Loop, Recipe
 from pellucid.report import page, words
 from pellucid.tasks.grounding.settings import GroundingSettings
@@ -128,8 +129,8 @@ def test_the_query_of_an_answer_of_words_is_the_one_that_says_them_most():
     logits = torch.full((2, 3, 5), -4.0)
     logits[0, 1, 2] = logits[1, 2, [0, 1]] = 3.0
     answer = torch.tensor([[-1, 0, 0, 1, 0], [-1, 1, 1, 0, 0]])
-    assert queries_of({"logits": logits}, answer).tolist() == [1, 2]
-    assert queries_of({"logits": logits}, answer.index_fill(1, torch.tensor([0]), 0)).tolist() == [0, 0]
+    assert queries_of(logits, answer).tolist() == [1, 2]
+    assert queries_of(logits, answer.index_fill(1, torch.tensor([0]), 0)).tolist() == [0, 0]
 
 
 def test_a_query_looks_at_cells_and_words_and_its_shares_make_one(task, ready):

@@ -103,7 +103,7 @@ def test_what_is_asked_of_an_example_is_found_in_its_own_map():
         task.gold([{"image": "x", "objects": []}])
 
 
-def test_a_box_is_placed_in_pixels_and_a_region_is_not():
+def test_a_box_is_placed_in_pixels_and_a_region_by_its_cells():
     task = made()
     batch = task.collate(ROWS)
     with torch.no_grad():
@@ -112,7 +112,9 @@ def test_a_box_is_placed_in_pixels_and_a_region_is_not():
     answer[1, 0] = REGION
     placed = task.places(output, answer, batch)
     assert placed[0]["answer"] == "disc@7" and placed[0]["size_hw"] == [96, 96]
-    assert "box_xyxy" not in placed[1]
+    assert "box_xyxy" not in placed[1] and "region" not in placed[0]
+    cells = [list(map(int, row)) for row in placed[1]["region"]]
+    assert cells == answer[1, 2:].reshape(task.map_size).tolist()
     x0, y0, x1, y1 = placed[0]["box_xyxy"]
     assert 0 <= x0 <= x1 <= 96 and 0 <= y0 <= y1 <= 96
 

@@ -278,7 +278,7 @@ def _heads(
             if named:
                 answer = answer.clone().index_copy(0, torch.tensor(named, device=answer.device), gold(asked).to(answer))
         scores = (question.score(output) if question.score else task.score(output, answer)).tolist()
-    rows = zip(examples, predictions, told, scores, strict=True)
+        places = task.places(output, answer, batch) if hasattr(task, "places") else [dict[str, Any]()] * len(examples)
     return [
         {
             "set": e.get("set", "input"),
@@ -290,27 +290,8 @@ def _heads(
             **({"caption": e["caption"]} if "caption" in e else {}),
             **place,
         }
-        for (e, p, t, s), place in zip(rows, _places(task, predictions, output, answer, batch), strict=True)
+        for e, p, t, s, place in zip(examples, predictions, told, scores, places, strict=True)
     ], answer
-
-
-def _places(task: Task, predictions: Sequence[Any], output: Output, answer: Tensor, batch: Batch) -> list[dict[str, Any]]:
-    """Of answers that are a query and a class, or words, which they are and where, in pixels of the picture; of others nothing."""
-    if not all(isinstance(p, Mapping) and {"queries", "boxes_xyxy"} <= p.keys() for p in predictions) or answer.ndim != 2:
-        return [{}] * len(predictions)
-    found = []
-    sizes = batch["size_hw"].tolist() if "size_hw" in batch else [None] * len(predictions)
-    named: list[str | None] = task.called(answer, batch) if hasattr(task, "called") else _labelled(task, answer)
-    for prediction, told, query, size in zip(predictions, named, probes.queries_of(output, answer).tolist(), sizes, strict=True):
-        box = [round(float(x), 3) for x in prediction["boxes_xyxy"][prediction["queries"].index(query)]]
-        found.append({**({"answer": told} if told else {}), "box_xyxy": box, **({"size_hw": size} if size else {})})
-    return found
-
-
-def _labelled(task: Task, answer: Tensor) -> list[str | None]:
-    """Answers that are a query and a class, by the class's label."""
-    labels: Sequence[str] = getattr(task, "labels", ())
-    return [(f"{labels[label]}@{query}" if query >= 0 else labels[label]) if labels else None for query, label in answer.tolist()]
 
 
 def _first(prediction: Any) -> Any:

@@ -15,6 +15,7 @@ from torch import Tensor
 from pellucid.errors import BadUsage
 from pellucid.explain.hooks import Below, Tiles, alike, recorded, replaced, skipping, still, tiles
 from pellucid.explain.quick import QuickLinear
+from pellucid.nn.queries import queries_of
 from pellucid.task import Batch, Output, Site, Task
 
 T = TypeVar("T")
@@ -329,7 +330,7 @@ def read_query_attention(task: Task, batch: Batch, answer: Shaped[Tensor, "b ...
         output = task.model({**batch, "with_attention": True})
     if "query_attention" not in output or answer.ndim != 2:
         raise BadUsage(f"{type(task.model).__name__} does not offer what its queries attend to; choose another method")
-    query = queries_of(output, answer)
+    query = queries_of(output["logits"], answer)
     beside = f"query_attention.{site.module}" if site else ""
     return output[beside if beside in output else "query_attention"][torch.arange(len(query), device=query.device), query].float()
 
@@ -348,23 +349,6 @@ def read_pooling(task: Task, batch: Batch, site: Site) -> Float[Tensor, "b u n"]
             f"{type(task.model).__name__} does not pool the units at {site.module!r} by attention; choose another method or site"
         )
     return output[f"pooling.{site.module}"].float()
-
-
-def queries_of(output: Output, answer: Int[Tensor, "b s"]) -> Int[Tensor, " b"]:
-    """The query of each answer that is a query and a class, or a query and for each class whether it is meant.
-
-    Of a query below 0, which is any, it is the one that says the class, or one of those meant, most.
-    """
-    query, told = answer[:, 0], answer[:, 1:]
-    log_probs = output["logits"].float().log_softmax(-1)  # b q c
-    meant = torch.zeros_like(log_probs[:, 0], dtype=torch.bool)
-    meant = (
-        meant.scatter(1, told, True)
-        if told.shape[1] == 1
-        else meant.index_copy(1, torch.arange(told.shape[1], device=told.device), told.bool())
-    )
-    surest = log_probs.masked_fill(~rearrange(meant, "b c -> b 1 c"), -torch.inf).logsumexp(-1).argmax(1)
-    return torch.where(query < 0, surest, query)
 
 
 def _run(task: Task, batch: Batch, site: Site) -> tuple[Output, Tensor]:

@@ -85,7 +85,8 @@ def _records(found: Findings, seen: Sequence[bool] | None) -> list[Record]:
     flows = flow.told if flow else {}
     for i, head in enumerate(found.heads):
         told = next(iter((words or flows).values()))[i][0]
-        row: Record = {**head, "words": told, "methods": {name: _method(found, name, words[name][i][1], i) for name in words}}
+        named = {name: value for name, value in head.items() if name != "region"}
+        row: Record = {**named, "words": told, "methods": {name: _method(found, name, words[name][i][1], i) for name in words}}
         if found.probe.pictures is not None:
             row["picture"] = _picture(found.probe.pictures[i], found.grounds[i], head, seen[i])
         if found.probe.films is not None and found.probe.films[i] is not None and seen[i]:
@@ -102,11 +103,13 @@ def _records(found: Findings, seen: Sequence[bool] | None) -> list[Record]:
 
 
 def _picture(picture: UInt8[Tensor, "3 h w"], ground: Ground, head: Mapping[str, Any], seen: bool) -> Record:
-    """The picture without padding, if it is seen, the grid over it, how far that reaches, and the explained box as shares of the sides."""
+    """The picture without padding, if it is seen, the grid over it, how far that reaches, and the explained region, or box in shares."""
     height, width = ground.size
     row: Record = {**({"src": encoded(picture[:, :height, :width])} if seen else {}), "grid": list(ground.grid)}
     if ground.span != (1.0, 1.0):
         row["span"] = [round(v, 5) for v in ground.span]
+    if "region" in head:
+        row["region"] = head["region"]
     if "box_xyxy" in head and "size_hw" in head:
         tall, wide = head["size_hw"]
         sides = (wide, tall, wide, tall)

@@ -44,6 +44,7 @@ class Map:
         spoken: what a reader who cannot see the map should know.
         span: height and width of the patches together as shares of the picture's.
         box: what is explained, where it is a box: left, top, right and bottom as shares of the picture's sides.
+        outline: what is explained, where it is a region: the lines around it, each as a box without width or without height.
     """
 
     source: str
@@ -54,6 +55,7 @@ class Map:
     spoken: str
     span: tuple[float, float] = (1.0, 1.0)
     box: Box | None = None
+    outline: tuple[Box, ...] = ()
     untold: Bool[np.ndarray, "h w"] | None = None
 
     @property
@@ -88,7 +90,8 @@ def view(found: records.Picture, name: str, words: Sequence[str], relevance: Seq
         spoken += f" Nothing is told of {int(untold.sum())} patches."
     shares, box = known / largest, box_of(found, where)
     layers = [_layer(shares, untold, dark) for dark in (False, True)]
-    return Map(source, shares, layers[0], layers[1], spots, spoken, _span(found, where), box, untold)
+    outline = outline_of(found, where)
+    return Map(source, shares, layers[0], layers[1], spots, spoken, _span(found, where), box, outline, untold)
 
 
 def box_of(found: records.Picture, where: str) -> Box | None:
@@ -103,6 +106,32 @@ def box_of(found: records.Picture, where: str) -> Box | None:
     if len(box) != 4 or not all(0 <= x <= 1 for x in box):
         raise BadData(f"{where}: its box is {box}, not four shares of the picture's sides; explain it again")
     return box[0], box[1], box[2], box[3]
+
+
+def outline_of(found: records.Picture, where: str) -> tuple[Box, ...]:
+    """The lines around the explained region, at its holes, too; none where there is no region.
+
+    Raises:
+        BadData: it is none.
+    """
+    rows = found.get("region") or []
+    if len({len(row) for row in rows}) > 1 or not set("".join(rows)) <= {"0", "1"}:
+        raise BadData(f"{where}: its region is no grid of 0 and 1; explain it again")
+    if not rows or not rows[0]:
+        return ()
+    cells = np.array([[cell == "1" for cell in row] for row in rows])
+    high, wide = cells.shape
+    across = [(left / wide, y / high, right / wide, y / high) for y, left, right in _edges(cells)]
+    down = [(x / wide, top / high, x / wide, bottom / high) for x, top, bottom in _edges(cells.T)]
+    return (*across, *down)
+
+
+def _edges(cells: Bool[np.ndarray, "a b"]) -> list[tuple[int, int, int]]:
+    """Where a row of cells differs from the one before: the row, the first place of a run and the one after its last."""
+    borders = np.diff(np.pad(cells, ((1, 1), (0, 0))).astype(np.int8), axis=0) != 0
+    steps = np.diff(np.pad(borders, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+    begins, ends = np.argwhere(steps == 1).tolist(), np.argwhere(steps == -1).tolist()
+    return [(row, first, last) for (row, first), (_, last) in zip(begins, ends, strict=True)]
 
 
 def _span(found: records.Picture, where: str) -> tuple[float, float]:

@@ -21,7 +21,7 @@ class _Cell:
         facts: lines below it.
         checks: names and numbers below them.
         said: words of the caption, coloured, between the two.
-        boxes: places in the picture that were asked about.
+        boxes: places in the picture that were asked about, and `lines` around such regions.
     """
 
     title: str
@@ -30,6 +30,7 @@ class _Cell:
     facts: tuple[str, ...] = ()
     checks: tuple[tuple[str, str], ...] = ()
     boxes: tuple[maps.Box, ...] = ()
+    lines: tuple[maps.Box, ...] = ()
     said: tuple[words.Word, ...] = ()
 
 
@@ -50,7 +51,8 @@ def draw(sheet: Sheet, found: words.PhotoView, smooth: bool) -> None:
 def _seen(found: words.PhotoView) -> _Cell:
     picture = maps.picture_of(found.source, (1, 1), SIDE * SCALE)
     caption = words.coloured(found.caption.split(), [0.0] * len(found.caption.split()))
-    return _Cell("the picture", picture, boxes=tuple(box for _, box in found.boxes), said=caption)
+    lines = tuple(line for _, outline in found.outlines for line in outline)
+    return _Cell("the picture", picture, boxes=tuple(box for _, box in found.boxes), lines=lines, said=caption)
 
 
 def _title(sheet: Sheet, text: str) -> None:
@@ -83,6 +85,14 @@ def _row(sheet: Sheet, cells: Sequence[_Cell | None]) -> None:
         sheet.y = max(ends)
 
 
+def _outline(sheet: Sheet, lines: Sequence[maps.Box], x: float, size: tuple[float, float]) -> None:
+    """Lines across a picture whose left upper corner is here, all their white below all their black."""
+    for colour, half in ((HALO, 1.25), (BOXED, 0.75)):
+        for left, top, right, bottom in lines:
+            place = (x + left * size[0] - half, sheet.y + top * size[1] - half)
+            sheet.marks.append(Box(*place, (right - left) * size[0] + 2 * half, (bottom - top) * size[1] + 2 * half, colour))
+
+
 def _cell(sheet: Sheet, cell: _Cell, x: float) -> None:
     palette, (wide, high) = sheet.palette, (side / SCALE for side in cell.image.size)
     sheet.text(x, letters.fitting(letters.clean(cell.title), SMALL, SIDE), SMALL, palette.ink)
@@ -98,6 +108,7 @@ def _cell(sheet: Sheet, cell: _Cell, x: float) -> None:
         place, size = (x + left * wide, sheet.y + top * high), ((right - left) * wide, (bottom - top) * high)
         sheet.marks.append(Box(place[0] - 0.5, place[1] - 0.5, size[0] + 1, size[1] + 1, None, 0, HALO, 5))
         sheet.marks.append(Box(*place, *size, None, 0, BOXED, 3))
+    _outline(sheet, (*cell.lines, *(cell.found.outline if cell.found else ())), x, (wide, high))
     sheet.y += high
     if cell.said:
         sheet.y += LINE + 4

@@ -294,13 +294,15 @@ class Relevance(TypedDict):
 class Picture(TypedDict):
     """A picture as a data URI, where it was kept, and the rows and columns of patches over which relevance is told.
 
-    Height and width of the grid are `span` of the picture's, 1 unless told; `box_xyxy` is the explained box as shares of its sides.
+    Height and width of the grid are `span` of the picture's, 1 unless told; `box_xyxy` is the explained box as shares of its sides, and
+    `region` the explained cells of a grid evenly over the whole of it, a text of 0 and 1 for each row.
     """
 
     src: NotRequired[str]
     grid: list[int]
     span: NotRequired[list[float] | None]
     box_xyxy: NotRequired[list[float] | None]
+    region: NotRequired[list[str] | None]
 
 
 class FilmFrame(TypedDict):

@@ -72,7 +72,7 @@ class PhotoView:
     Args:
         coarse: its pixels are few and shown as they are.
         flow: maps of one method at each site, from below to above.
-        boxes: what was asked about, and where, where that is a box.
+        boxes: what was asked about, and where, where that is a box; `outlines` the lines around it, where it is a region.
         caption: what was read beside it.
     """
 
@@ -82,6 +82,7 @@ class PhotoView:
     flow: tuple[tuple[str, maps.Map], ...] = ()
     flow_title: str = ""
     boxes: tuple[tuple[str, maps.Box], ...] = ()
+    outlines: tuple[tuple[str, tuple[maps.Box, ...]], ...] = ()
     caption: str = ""
 
     @property
@@ -138,6 +139,7 @@ class ExplainedView:
     checks: tuple[tuple[str, str], ...]
     of_pictures: bool = False
     of_boxes: bool = False
+    of_regions: bool = False
     of_words: bool = False
     of_matrices: bool = False
     of_quality: bool = False
@@ -220,6 +222,7 @@ def view(explanations: records.Explanations, source: str) -> ExplainedView:
         tuple((number.title(name), meanings.title(name, things)) for name in names if meanings.title(name)),
         of_pictures,
         any(example.photo and example.photo.boxes for example in examples),
+        any(example.photo and example.photo.outlines for example in examples),
         any(example.methods and not example.clip for example in examples),
         any(example.matrices for example in examples),
         any(isinstance(e["prediction"], Mapping) and "quality" in e["prediction"] for e in explanations["examples"]),
@@ -356,10 +359,11 @@ def _photo(group: Sequence[records.Explained], ident: str, unit: str, source: st
         rows = [("", tuple(column for _, columns in rows for column in columns))]
     flow, title = _flow(group[0], where)
     seen = maps.checked(picture, where)[0]
-    each = [(answer, maps.box_of(example.get("picture") or {"grid": []}, where)) for example, answer in zip(group, told, strict=True)]
-    boxes = tuple((answer, box) for answer, box in each if box)
+    each = [(answer, example.get("picture") or records.Picture(grid=[])) for example, answer in zip(group, told, strict=True)]
+    boxes = tuple((answer, box) for answer, one in each if (box := maps.box_of(one, where)))
+    outlines = tuple((answer, lines) for answer, one in each if (lines := maps.outline_of(one, where)))
     title += f" of {told[0]}" if title and len(group) > 1 else ""
-    return PhotoView(seen, maps.coarse(seen), tuple(rows), flow, title, boxes, group[0].get("caption") or "")
+    return PhotoView(seen, maps.coarse(seen), tuple(rows), flow, title, boxes, outlines, group[0].get("caption") or "")
 
 
 def _also(example: records.Explained, name: str, ident: str, source: str) -> tuple[tuple[str, MethodView], ...]:

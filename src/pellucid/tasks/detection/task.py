@@ -30,6 +30,7 @@ from pellucid.nn.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from pellucid.nn.detectors import shape_of, sites_of
 from pellucid.nn.detr import Detr, layers_of
 from pellucid.nn.detr_names import ours
+from pellucid.nn.queries import placed, queries_of
 from pellucid.nn.resnet_weights import pretrained_resnet
 from pellucid.task import Batch, Example, Metric, Output
 from pellucid.tasks.detection.masks import panoptic
@@ -184,6 +185,11 @@ class Detection:
         log_probs = output["logits"].float().log_softmax(-1)[torch.arange(len(label), device=label.device), :, label]  # b q
         at = log_probs.gather(-1, query.clamp_min(0)[:, None])[:, 0]
         return torch.where(query == ANY, log_probs.amax(-1), at)
+
+    def places(self, output: Output, answer: Shaped[Tensor, "b 2"], batch: Batch) -> list[dict[str, Any]]:
+        """What each answer is called, and its box."""
+        names = [self.labels[label] if query == ANY else f"{self.labels[label]}@{query}" for query, label in answer.tolist()]
+        return placed(output["boxes_cxcywh"], queries_of(output["logits"], answer), names, batch["size_hw"])
 
     def translate(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Published weights, of the authors, of Hugging Face or of detectron2, under our names."""

@@ -15,9 +15,9 @@ from pellucid.coerce import natural
 from pellucid.data import loader
 from pellucid.data.asked import asked_name
 from pellucid.data.images import stacked
-from pellucid.data.joint import JointFramed, test_joint, train_joint
-from pellucid.data.maps import check_maps, has_map, read_map
-from pellucid.data.pictures import read_labels, readable, where
+from pellucid.data.joint import JointFramed, test_joint, train_joint, usable
+from pellucid.data.maps import has_map, read_map
+from pellucid.data.pictures import read_labels, where
 from pellucid.data.read import require
 from pellucid.data.subset import known_labels
 from pellucid.data.views import IMAGENET_MEAN, IMAGENET_STD
@@ -85,11 +85,8 @@ class DetectionSegmentation:
         require(examples, ("image",), source)
         told = [{"id": e["id"], "labels": [o["label"] for o in e["objects"]]} for e in examples if e.get("objects")]
         known_labels(told, self.labels, source)
-        some = readable(examples, source, self.settings.check, self.settings.broken)
-        if not self.segments:
-            return [{key: value for key, value in e.items() if key != "map"} for e in some]
-        check_maps(some, source, self.settings.check)
-        return list(some)
+        some = [e if self.segments else {key: value for key, value in e.items() if key != "map"} for e in examples]
+        return usable(some, source, self.settings.check, self.settings.broken, self.labels)
 
     def collate(self, examples: Sequence[Example]) -> Batch:
         """`picture`, `size_hw`; `boxes_cxcywh` and `class_index`, lists, and whether they are told, `boxed`; `map`, void where not."""
@@ -229,12 +226,14 @@ class DetectionSegmentation:
         return [written(row, self.labels) for row in answer.tolist()]
 
     def places(self, output: Output, answer: Shaped[Tensor, "b s"], batch: Batch) -> list[dict[str, Any]]:
-        """What each answer is called, as `answer`, of a box where it lies, `box_xyxy`, and the picture's `size_hw`, both in its pixels."""
+        """What each answer is called; of a box where it lies, of a region the cells that it has."""
         found = []
         for i, (row, name, (height, width)) in enumerate(zip(answer, self.called(answer, batch), batch["size_hw"].tolist(), strict=True)):
             one: dict[str, Any] = {"answer": name, "size_hw": [height, width]}
             place, label = row[:2].tolist()
-            if place != REGION:
+            if place == REGION:
+                one["region"] = ["".join(map(str, cells)) for cells in row[2:].reshape(self.map_size).tolist()]
+            else:
                 at = int(output["class_logits"][i].log_softmax(-1)[:, label].argmax()) if place < 0 else place
                 box = clipped(self._decoded(output, i)[at])
                 one["box_xyxy"] = [round(x, 3) for x in (box * box.new_tensor([width, height]).repeat(2)).tolist()]
@@ -339,6 +338,9 @@ def build(settings: JointSettings, train: Sequence[Example]) -> DetectionSegment
 
 
 def restore(settings: JointSettings, folder: pathlib.Path) -> DetectionSegmentation:
-    """The task that a run's `preprocessing` folder describes; weights come after."""
+    """The task that a run's `preprocessing` folder describes; weights come after, and lie in memory as pictures do, or each pass would copy
+    them.
+    """
     labels = read_labels(folder)
-    return DetectionSegmentation(network(settings, len(labels), ""), labels, settings)
+    model = network(settings, len(labels), "").to(memory_format=torch.channels_last)
+    return DetectionSegmentation(model, labels, settings)

@@ -29,6 +29,7 @@ from pellucid.nn.detectors import shape_of, sites_of
 from pellucid.nn.detr import layers_of
 from pellucid.nn.detr_names import ours
 from pellucid.nn.patch_detr import PatchDetr, Patches
+from pellucid.nn.queries import placed
 from pellucid.nn.resnet import ResNet
 from pellucid.nn.resnet_weights import pretrained_resnet
 from pellucid.task import Batch, Example, Metric, Output
@@ -237,6 +238,11 @@ class PatchDetection:
     def score(self, output: Output, answer: Shaped[Tensor, "b 2"]) -> Float[Tensor, " b"]:
         """log p(the query found its patch) in nats."""
         return _log_found(output).gather(-1, answer[:, :1])[:, 0]
+
+    def places(self, output: Output, answer: Shaped[Tensor, "b 2"], batch: Batch) -> list[dict[str, Any]]:
+        """What each answer is called, and its box."""
+        names = [f"{self.labels[patch]}@{query}" for query, patch in answer.tolist()]
+        return placed(output["boxes_cxcywh"], answer[:, 0], names, batch["size_hw"])
 
     def translate(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """The authors' weights under our names."""
