@@ -238,3 +238,20 @@ def test_settings_come_back_from_a_run_folder(tmp_path):
     again = task.settings.read(tmp_path)
     assert again.labels == task.labels
     again.model.load_state_dict(task.model.state_dict())
+
+
+@torch.no_grad()
+def test_a_run_that_is_read_tells_the_same_with_no_convolution_copied_in_a_pass(tmp_path):
+    task = made()
+    task.settings.write(task, tmp_path)
+    again = task.settings.read(tmp_path)
+    again.model.load_state_dict(task.model.state_dict())
+    batch = batch_of(task, shapes(2))
+    output = task.model.eval()(batch)
+    with torch.profiler.profile(record_shapes=True) as watched:
+        same = again.model.eval()(batch)
+    for name, value in output.items():
+        torch.testing.assert_close(same[name], value, rtol=1e-5, atol=1e-5)
+    kernels = {str(list(p.shape)) for p in task.model.parameters() if p.ndim == 4 and p.shape[-1] > 1}
+    copied = {str(event.input_shapes[0]) for event in watched.events() if event.name == "aten::copy_" and event.input_shapes}
+    assert kernels and not kernels & copied
