@@ -8,8 +8,9 @@ import pytest
 import scipy.io
 from PIL import Image
 
+from pellucid.data.joint import usable
 from pellucid.data.map_sources import Drawn, Recoded
-from pellucid.data.maps import check_maps, encode, indices_of, palette, read_map
+from pellucid.data.maps import encode, indices_of, palette, read_map
 from pellucid.data.read import read
 from pellucid.errors import BadData
 from pellucid.recipe import Data
@@ -121,7 +122,7 @@ def test_pictures_with_and_without_maps_are_one_set(tmp_path):
 
 def test_pictures_may_have_only_a_map_where_that_is_asked_for(tmp_path):
     source = lay_voc(tmp_path, annotated="02") + "&maps=yes"
-    with pytest.raises(BadData, match=r"no file .*01.xml"):
+    with pytest.raises(BadData, match=r"no file .*01.xml; the picture has a map, and may be without where \?boxes=some"):
         read(Data(source))
     rows = read(Data(source + "&boxes=some"))
     assert ["objects" in r for r in rows] == [False, True, False] and "labels" not in rows[0] and rows[1]["labels"] == ["dog"]
@@ -198,7 +199,7 @@ def test_an_object_without_an_outline_makes_no_map(tmp_path):
         (png(Image.fromarray(indices(200))), "its map: a pixel is of class 200, and the boxes have the 2 classes cat, dog"),
         (encode(indices(3)), "its map: a pixel is of class 3, and the boxes have the 2 classes cat, dog"),
         (encode(indices(2)[:, :30]), "the map is 30 x 30 pixels and its picture 40 x 30; give the map that belongs to this picture"),
-        (encode(indices(2).T), "the map is 30 x 40 pixels and its picture 40 x 30; the picture is turned by its EXIF block"),
+        (encode(indices(2).T), "the map is 30 x 40 pixels and its picture 40 x 30; perhaps the picture is turned by its EXIF block"),
         (png(Image.fromarray(indices(2)), "JPEG"), "its map: a JPEG, which changes indices as it compresses"),
         (encode(indices(2))[:-40], "its map: a broken PNG picture"),
         (b"nothing", "its map: no picture of a format read here"),
@@ -209,30 +210,49 @@ def test_a_map_that_is_none_is_named(found, told):
     with pytest.raises(BadData, match=f"set:1.*{told}"):
         read_map(row(found), size=(WIDE, HIGH))
     with pytest.raises(BadData, match=f"src: 1 of 2 maps cannot be used: .*{told}"):
-        check_maps([row(indices(2)), row(found)], "src", "full")
+        usable([row(indices(2)), row(found)], "src", "header", "refuse")
+    good = row(indices(2))
+    assert usable([good, row(found)], "src", "header", "skip") == [good]
 
 
-def test_headers_tell_a_missing_palette_and_a_wrong_size_by_file(tmp_path):
+def test_a_missing_palette_and_a_wrong_size_are_told_by_file(tmp_path):
     Image.new("RGB", (WIDE, HIGH)).save(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes(encode(indices(2)[:9]))
     for name, told in (("a", "a.png: a picture of mode RGB"), ("b", "b.png: the map is 40 x 9 pixels"), ("c", "c.png: no such file")):
         with pytest.raises(BadData, match=told):
-            check_maps([row(str(tmp_path / f"{name}.png").encode(), map=str(tmp_path / f"{name}.png"))], "src", "header")
+            usable([row(b"", map=str(tmp_path / f"{name}.png"))], "src", "header", "refuse")
 
 
 def test_a_class_that_the_model_does_not_know_is_named():
     with pytest.raises(BadData, match="a pixel is of class 'dog', which is none of the 1 labels of the model"):
         read_map(row(indices(2)), labels=("cat",))
+    with pytest.raises(BadData, match=r"src: 1 of 2 maps cannot be used: .*labels of the model: cat"):
+        usable([row(indices(2)), row(indices(1))], "src", "header", "refuse", ("cat",))
 
 
 def test_a_map_that_is_all_void_is_fine():
-    check_maps([row(np.full((HIGH, WIDE), 255, np.uint8))], "src", "full")
+    assert len(usable([row(np.full((HIGH, WIDE), 255, np.uint8))], "src", "full", "refuse")) == 1
+
+
+def test_outlines_are_compared_with_their_picture_and_painted_only_when_all_is_looked_at():
+    wrong, far = Drawn(HIGH, WIDE + 1, ((1, SQUARE),), ("a",)), Drawn(HIGH, WIDE, ((3, SQUARE),), ("a",))
+    with pytest.raises(BadData, match=f"the map is {WIDE + 1} x {HIGH} pixels and its picture {WIDE} x {HIGH}"):
+        usable([row(b"", map=wrong)], "src", "header", "refuse")
+    assert len(usable([row(b"", map=far)], "src", "header", "refuse")) == 1
+    with pytest.raises(BadData, match="a pixel is of class 3"):
+        usable([row(b"", map=far)], "src", "full", "refuse")
+
+
+def test_boxes_of_another_picture_are_met_before_the_map():
+    objects = [{"label": "cat", "box_xyxy": [1, 1, 2, 2], "area": 1}]
+    with pytest.raises(BadData, match=r"src: 1 of 1 pictures' boxes cannot be used: .* its boxes are for 50 x 30"):
+        usable([row(indices(9), objects=objects, width=50, height=HIGH)], "src", "header", "refuse")
 
 
 @pytest.mark.parametrize(
     ("page", "told"),
     [
-        ("<annotation></annotation>", r"01.xml: size/width is ''; expected a number"),
+        ("<annotation></annotation>", r"01.xml: no size/width; expected a number of pixels"),
         (PAGE.replace("40", "0").format(""), r"01.xml: the size is 0 x 30; expected that of the picture"),
     ],
 )

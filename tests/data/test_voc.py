@@ -118,7 +118,7 @@ def test_lists_that_contradict_each_other_are_told(tmp_path, text, told):
         (PAGE.format(OBJECT.format("dog", 0, BOX.replace("40", "nought"))), r"01.xml: bndbox/xmax is 'nought'; expected a number"),
         (PAGE.format(OBJECT.format("dog", 0, BOX.replace("40", "90"))), "object 'dog' has the box 1, 11, 90, 30 in a picture of 40 x 30"),
         (PAGE.format(OBJECT.format("dog", 0, BOX.replace("40", "nan"))), r"01.xml: bndbox/xmax is 'nan'"),
-        (PAGE.format(OBJECT.format("dog", 0, "")), r"01.xml: bndbox/xmin is ''; expected a number"),
+        (PAGE.format(OBJECT.format("dog", 0, "")), r"01.xml: no bndbox/xmin; expected a number"),
     ],
 )
 def test_a_damaged_annotation_is_named(tmp_path, page, told):

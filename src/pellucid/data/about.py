@@ -7,11 +7,12 @@ from typing import Any
 from pellucid.data.copies import keys
 from pellucid.data.leaks import counts, leaks
 from pellucid.data.read import Rows, read
+from pellucid.data.sources import log
 from pellucid.recipe import Data
 
 
 def about(data: Data, against: Sequence[Data] = ()) -> dict[str, Any]:
-    """Rows, columns, empty texts, text lengths, broken pictures, labels, repeated rows, and rows shared with other sets."""
+    """Rows, columns, empty texts, text lengths, broken pictures and maps, labels, repeated rows, and rows shared with other sets."""
     rows = read(data)
     columns = [key for key in dict.fromkeys(k for row in rows for k in row) if key != "id"]
     found: dict[str, Any] = {"rows": len(rows), "columns": ", ".join(columns)}
@@ -47,7 +48,18 @@ def _pictures(rows: Rows, source: str) -> dict[str, Any]:
 
     sound = check_images(rows, source, skip_broken=True, workers=4)
     some = keys([row["image"] for row in sound])
-    return {"broken": len(rows) - len(sound), "repeated": len(some) - len(set(some))}
+    return {"broken": len(rows) - len(sound), "repeated": len(some) - len(set(some)), **_maps(list(sound))}
+
+
+def _maps(sound: Rows) -> dict[str, int]:
+    """How many of the pictures that can be read have a map, and how many maps cannot be used, which are logged by path."""
+    from pellucid.data.maps import faults, has_map
+
+    mapped = sum(map(has_map, sound))
+    found = [fault for fault in faults(sound, workers=4) if fault]
+    for fault in found:
+        log.warning("%s", fault)
+    return {"maps": mapped, "broken maps": len(found)} if mapped else {}
 
 
 def _labels(rows: Sequence[Mapping[str, Any]]) -> Counter[str]:
@@ -58,7 +70,8 @@ def _labels(rows: Sequence[Mapping[str, Any]]) -> Counter[str]:
 
 def _several(rows: Rows) -> dict[str, Any]:
     """Of rows with several labels: how many each has, and what is known beside."""
-    if not rows or not isinstance(rows[0].get("labels"), list):
+    rows = [row for row in rows if isinstance(row.get("labels"), list)]
+    if not rows:
         return {}
     found: dict[str, Any] = {"per picture": f"{sum(len(row['labels']) for row in rows) / len(rows):.2f} labels"}
     for key in ("absent", "unknown"):

@@ -64,7 +64,7 @@ def stacked(images: Sequence[UInt8[Tensor, "3 h w"]]) -> UInt8[Tensor, "b 3 h w"
 def check_images(
     examples: Sequence[Example], source: str, skip_broken: bool = False, workers: int = 0, full: bool = False
 ) -> list[Example]:
-    """The examples whose `image` is sound; each broken one is logged by its path.
+    """The examples whose `image` is sound; each broken one that no message names is logged by its path.
 
     Args:
         source: what the message calls the data.
@@ -77,18 +77,34 @@ def check_images(
     """
     with ThreadPoolExecutor(max(1, workers)) as threads:
         faults = list(threads.map(_full_fault if full else _fault, examples))
+    return sound(examples, faults, source, f"of {len(examples)} pictures", skip_broken)
+
+
+def sound(
+    examples: Sequence[Example], faults: Sequence[BadData | UnsafeInput | None], source: str, of: str, skip_broken: bool
+) -> list[Example]:
+    """The examples without a fault; each fault is logged that no message names.
+
+    Args:
+        faults: what is wrong with each example.
+        of: how many of what were looked at, as `of 5 pictures`.
+        source, skip_broken: as in `check_images`.
+    Raises:
+        BadData, UnsafeInput: as `check_images`.
+    """
     broken = [fault for fault in faults if fault is not None]
     if not broken:
         return list(examples)
-    for fault in broken:
+    count = f"{source}: {len(broken)} {of} cannot be used"
+    left_out = skip_broken and len(broken) < len(examples)
+    for fault in broken if left_out or len(broken) > _SHOWN else ():
         log.warning("%s", fault)
-    count = f"{len(broken)} of {len(examples)} pictures cannot be used"
-    if skip_broken and len(broken) < len(examples):
-        log.warning("%s: %s; left out", source, count)
+    if left_out:
+        log.warning("%s; left out", count)
         return [example for example, fault in zip(examples, faults, strict=True) if fault is None]
     some = "; ".join(str(fault) for fault in broken[:_SHOWN]) + ("; ..." if len(broken) > _SHOWN else "")
     kind = UnsafeInput if any(isinstance(fault, UnsafeInput) for fault in broken) else BadData
-    raise kind(f"{source}: {count}: {some}")
+    raise kind(f"{count}: {some}")
 
 
 def _fault(example: Example) -> BadData | UnsafeInput | None:

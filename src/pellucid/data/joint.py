@@ -5,6 +5,7 @@ Source: BlitzNet's training (Dvornik et al. 2017), which TripleNet's is taken to
 
 import math
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -17,12 +18,13 @@ from torch import Tensor
 
 from pellucid.data.boxes import Objects, Size, objects_of, spoiled
 from pellucid.data.decode import Picture, look
-from pellucid.data.images import DRAFT_MARGIN
+from pellucid.data.images import DRAFT_MARGIN, sound
 from pellucid.data.joint_views import JointTrainView, JointView
 from pellucid.data.map_sources import VOID
-from pellucid.data.maps import has_map, read_map
+from pellucid.data.maps import faults, has_map, read_map
 from pellucid.data.photometric import recoloured
-from pellucid.data.pictures import where
+from pellucid.data.pictures import readable, where
+from pellucid.errors import BadData, UnsafeInput
 from pellucid.task import Example
 
 Pixels = UInt8[np.ndarray, "_ _ 3"]
@@ -60,6 +62,34 @@ class JointFramed:
     mapped: bool
     size_hw: tuple[int, int]
     kept: tuple[int, ...]
+
+
+def usable(examples: Sequence[Example], source: str, check: str, broken: str, labels: tuple[str, ...] = ()) -> list[Example]:
+    """The examples whose picture can be read and whose boxes and map are of its size, in classes that are known.
+
+    Args:
+        check: what is looked at before training: `none`; `header`, of pictures their headers and of maps all but painted outlines; `full`.
+        broken: what becomes of one that cannot be used: `refuse` or `skip`.
+        labels: as in `test_joint`.
+    Raises:
+        BadData, UnsafeInput: such an example, and they are not left out; the message names it.
+    """
+    some, skip = list(readable(examples, source, check, broken)), broken == "skip"
+    if check == "none":
+        return some
+    some = sound(some, [_misfit(example) for example in some], source, f"of {len(some)} pictures' boxes", skip)
+    return sound(some, faults(some, labels, check == "full"), source, f"of {sum(map(has_map, some))} maps", skip)
+
+
+def _misfit(example: Example) -> BadData | UnsafeInput | None:
+    """Boxes that are for a picture of another size."""
+    if example.get("objects") is None:
+        return None
+    try:
+        objects_of(example, look(example["image"], where(example)).size)
+    except (BadData, UnsafeInput) as fault:
+        return fault
+    return None
 
 
 def test_joint(example: Example, view: JointView, labels: tuple[str, ...] = ()) -> JointFramed:  # noqa: PT028

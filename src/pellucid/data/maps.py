@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from pellucid.data import matlab
-from pellucid.data.decode import header, look, opened, place_of, read_bytes
+from pellucid.data.decode import header, look, read_bytes
 from pellucid.data.map_sources import VOID, Drawn, Recoded
 from pellucid.data.pictures import where
 from pellucid.errors import BadData, UnsafeInput
@@ -22,7 +22,6 @@ Indices = UInt8[np.ndarray, "h w"]
 _MODES = ("P", "L", "1")
 _LOSSY = ("JPEG", "MPO", "WEBP", "AVIF")
 _SAY = "expected a picture of class indices: with a palette, or grey"
-_SHOWN = 3
 
 
 def has_map(example: Example) -> bool:
@@ -47,14 +46,19 @@ def read_map(example: Example, labels: Sequence[str] = (), size: tuple[int, int]
     classes = tuple(example.get("classes", labels))
     present = np.flatnonzero(np.bincount(found.ravel(), minlength=VOID + 1)[:VOID])
     if len(present) and present[-1] > len(classes):
-        raise BadData(f"{place}: a pixel is of class {present[-1]}, and the boxes have the {len(classes)} classes {_some(classes)}")
+        raise BadData(
+            f"{place}: a pixel is of class {present[-1]}, and the boxes have the {len(classes)} classes {_some(classes)}; "
+            f"expected 0 for background, 1 to {len(classes)} for these, {VOID} where nobody knows"
+        )
     if not labels or tuple(labels) == classes:
         return found
     place_in = {label: i for i, label in enumerate(labels, 1)}
     table = np.full(VOID + 1, VOID, dtype=np.uint8)
     for k in present.tolist():
         if k and classes[k - 1] not in place_in:
-            raise BadData(f"{place}: a pixel is of class {classes[k - 1]!r}, which is none of the {len(labels)} labels of the model")
+            raise BadData(
+                f"{place}: a pixel is of class {classes[k - 1]!r}, which is none of the {len(labels)} labels of the model: {_some(labels)}"
+            )
         table[k] = place_in[classes[k - 1]] if k else 0
     return table[found]
 
@@ -74,7 +78,8 @@ def indices_of(source: Any, name: str = "") -> Indices:
     if isinstance(source, str) and source.endswith(".mat"):
         return _from_matlab(source)
     place = _told(source, name)
-    image = _indexed(header(io.BytesIO(read_bytes(source, name)), place), place)
+    data = read_bytes(source, "" if isinstance(source, str | os.PathLike) else place)
+    image = _indexed(header(io.BytesIO(data), place), place)
     try:
         return np.array(image, dtype=np.uint8)
     except (OSError, SyntaxError, ValueError, EOFError) as error:
@@ -89,7 +94,8 @@ def check_size(map_size: tuple[int, ...], picture_size: tuple[int, int], place: 
     """
     if tuple(map_size) != tuple(picture_size):
         said = f"the map is {map_size[0]} x {map_size[1]} pixels and its picture {picture_size[0]} x {picture_size[1]}"
-        turned = "; the picture is turned by its EXIF block" if tuple(map_size) == tuple(picture_size[::-1]) else ""
+        swapped = tuple(map_size) == tuple(picture_size[::-1])
+        turned = "; perhaps the picture is turned by its EXIF block, and the map is not" if swapped else ""
         raise BadData(f"{place}: {said}{turned}; give the map that belongs to this picture")
 
 
@@ -127,7 +133,7 @@ def _told(source: Any, name: str) -> str:
     """What messages call a map."""
     if isinstance(source, Recoded):
         return _told(source.source, name)
-    return place_of(source, name) if isinstance(source, str | os.PathLike) else f"{name}: its map"
+    return os.fspath(source) if isinstance(source, str | os.PathLike) else f"{name}: its map"
 
 
 def _some(names: Sequence[str]) -> str:
@@ -137,42 +143,31 @@ def _some(names: Sequence[str]) -> str:
 # ---- before training ----------------------------------------------------------------------------------------------
 
 
-def check_maps(examples: Sequence[Example], source: str, check: str, workers: int = 8) -> None:
-    """Checks every map against its picture and its classes, so that a bad one is met before training and not in the middle.
+def faults(
+    examples: Sequence[Example], labels: Sequence[str] = (), paint: bool = False, workers: int = 8
+) -> list[BadData | UnsafeInput | None]:
+    """Of each example what is wrong with its map, so that it is met before training and not in the middle.
 
     Args:
-        source: what the message calls the data.
-        check: `none`; `header`, of picture files: size, palette; `full`: all of every map.
-    Raises:
-        BadData, UnsafeInput: as `read_map`; the first fault, and how many there are.
+        labels: as in `read_map`.
+        paint: outlines are painted, not only compared with their picture's size; all else is read whole in any case.
     """
-    mapped = [example for example in examples if has_map(example)] if check != "none" else []
     with ThreadPoolExecutor(workers) as threads:
-        faults = [fault for fault in threads.map(_full_fault if check == "full" else _fault, mapped) if fault]
-    if faults:
-        some = "; ".join(str(fault) for fault in faults[:_SHOWN]) + ("; ..." if len(faults) > _SHOWN else "")
-        kind = UnsafeInput if any(isinstance(fault, UnsafeInput) for fault in faults) else BadData
-        raise kind(f"{source}: {len(faults)} of {len(mapped)} maps cannot be used: {some}")
+        return list(threads.map(lambda example: _fault(example, labels, paint), examples))
 
 
-def _fault(example: Example) -> BadData | UnsafeInput | None:
-    """What is wrong as far as headers tell."""
-    source, place = example["map"], _place(example)
+def _fault(example: Example, labels: Sequence[str], paint: bool) -> BadData | UnsafeInput | None:
+    if not has_map(example):
+        return None
+    source = example["map"]
     while isinstance(source, Recoded):
         source = source.source
     try:
-        if isinstance(source, str | os.PathLike) and not str(source).endswith(".mat"):
-            with opened(source, where(example)) as file:
-                size = _indexed(header(file, place), place).size
-            check_size(size, look(example["image"], where(example)).size, place)
-    except (BadData, UnsafeInput) as fault:
-        return fault
-    return None
-
-
-def _full_fault(example: Example) -> BadData | UnsafeInput | None:
-    try:
-        read_map(example, size=look(example["image"], where(example)).size)
+        size = look(example["image"], where(example)).size
+        if isinstance(source, Drawn) and not paint:
+            check_size((source.width, source.height), size, _place(example))
+        else:
+            read_map(example, labels, size)
     except (BadData, UnsafeInput) as fault:
         return fault
     return None

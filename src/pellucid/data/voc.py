@@ -25,6 +25,7 @@ OPTIONS: sources.Choices = {
     "boxes": ("yes", "some", "no"),
     "sbd": (),
 }
+_SAY = "expected a name, and xmin to xmax and ymin to ymax inside the picture, counted from 1"
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
 _STATES = {"1": "labels", "0": "unknown", "-1": ""}
 
@@ -123,6 +124,9 @@ def _trees(root: pathlib.Path, names: Sequence[str], boxes: str, maps: Mapping[s
         return {}
     listing = sources.Listing()
     wanted = [name for name in names if boxes == "yes" or name not in maps or listing.has(f"{folder}/{name}.xml")]
+    lost = next((name for name in wanted if name in maps and not listing.has(f"{folder}/{name}.xml")), None)
+    if lost is not None:
+        raise BadData(f"no file {folder}/{lost}.xml; the picture has a map, and may be without where ?boxes=some is asked for")
     return {name: _annotation(folder / f"{name}.xml") for name in wanted}
 
 
@@ -200,7 +204,7 @@ def _object(found: ElementTree.Element, width: int, height: int, path: pathlib.P
     label = found.findtext("name", "").strip()
     x0, y0, x1, y1 = _numbers(found, "bndbox", ("xmin", "ymin", "xmax", "ymax"), path)
     if not label or not (0 <= x0 <= x1 <= width + 1 and 0 <= y0 <= y1 <= height + 1):
-        raise BadData(f"{path}: object {label!r} has the box {x0:g}, {y0:g}, {x1:g}, {y1:g} in a picture of {width} x {height}")
+        raise BadData(f"{path}: object {label!r} has the box {x0:g}, {y0:g}, {x1:g}, {y1:g} in a picture of {width} x {height}; {_SAY}")
     box = [max(x0 - 1, 0.0), max(y0 - 1, 0.0), min(x1, float(width)), min(y1, float(height))]
     flags = {flag: found.findtext(flag, "0").strip() == "1" for flag in ("difficult", "truncated")}
     return {"label": label, "box_xyxy": box, "area": (box[2] - box[0]) * (box[3] - box[1]), "crowd": False, **flags}
@@ -211,7 +215,8 @@ def _numbers(found: ElementTree.Element, name: str, sides: Sequence[str], path: 
     texts = {side: found.findtext(f"{name}/{side}", "").strip() for side in sides}
     for side, text in texts.items():
         if not _NUMBER.fullmatch(text):
-            raise BadData(f"{path}: {name}/{side} is {text!r}; expected a number")
+            said = f"{name}/{side} is {text!r}" if text else f"no {name}/{side}"
+            raise BadData(f"{path}: {said}; expected a number of pixels, <{name}><{side}>40</{side}>...</{name}>")
     return [float(text) for text in texts.values()]
 
 
