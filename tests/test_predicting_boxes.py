@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from films import noise, rewritten
-from pellucid import cli, predicting, run
+from pellucid import cli, drawing, finding, predicting, run
 from pellucid import recipe as recipes
 from pellucid.data import video
 from pellucid.drawing import Gallery
@@ -75,8 +75,33 @@ def test_the_boxes_told_are_those_from_the_threshold_on_the_strongest_first(find
 
 def test_a_score_that_is_the_threshold_is_told():
     given = {"labels": ["a", "b"], "scores": [0.7, 0.5], "boxes_xyxy": [[0, 0, 1, 1]] * 2, "queries": [4, 2], "masks": ["m", "n"]}
-    kept = predicting.above(given, 0.7)
+    kept = finding.above(given, 0.7)
     assert kept == {"labels": ["a"], "scores": [0.7], "boxes_xyxy": [[0, 0, 1, 1]], "masks": ["m"], "answers": ["a@4"]}
+
+
+BOTH = {  # a map of a 5 x 5 square of the second class in the upper left corner of 8 x 7 pixels, and a row of the first below
+    "labels": ["a", "a"],
+    "scores": [0.7, 0.5],
+    "boxes_xyxy": [[0, 0, 1, 1]] * 2,
+    "default_boxes": [4, 2],
+    "classes": ["a", "b"],
+    "answers": ["a@4", "a@2", "b@map", "a@map"],
+    "map": {"size": [7, 8], "values": [2, 0] * 5 + [0, 1], "counts": [5, 3] * 5 + [8, 8]},
+}
+
+
+def test_a_map_and_its_regions_are_told_whatever_the_threshold():
+    kept = finding.above(BOTH, 0.6)
+    assert kept["labels"] == ["a"] and kept["answers"] == ["a@4", "b@map", "a@map"] and kept["pixels"] == {"a": 8, "b": 25}
+    assert kept["map"] == BOTH["map"] and kept["classes"] == ["a", "b"] and "default_boxes" not in kept
+    alone = finding.above({key: BOTH[key] for key in ("classes", "map")} | {"answers": ["b@map"]}, 0.6)
+    assert list(alone) == ["answers", "pixels", "classes", "map"] and alone["answers"] == ["b@map"]
+
+
+def test_a_region_is_drawn_without_a_frame_and_named_in_its_middle_where_no_box_names_it():
+    first, second = drawing.things(finding.above({**BOTH, "labels": ["a", "c"]}, 0.6))[1:]
+    assert (first.label, first.named, second.label, second.named) == ("a", False, "b", True) and not (first.framed or second.framed)
+    assert list(second.box_xyxy) == [2.5, 2.5, 2.5, 2.5] and second.mask.sum() == 25 and second.mask[:5, :5].all()
 
 
 def test_the_table_has_a_row_for_each_box_and_none_for_a_picture_without(finder, album, tmp_path, capsys):

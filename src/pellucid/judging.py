@@ -8,8 +8,8 @@ from typing import Any
 
 from pellucid.data import tables
 from pellucid.errors import BadData
+from pellucid.finding import MAPPED, PARALLEL, has_boxes, has_map
 from pellucid.metrics.paired import finite
-from pellucid.predicting import PARALLEL
 from pellucid.recipe import Data
 from pellucid.run import Run
 from pellucid.task import Example, Metric, Task
@@ -88,12 +88,12 @@ def _printed(row: Mapping[str, Any]) -> bool:
         found = json.loads(row.get("text", ""))
     except (ValueError, RecursionError):
         return False
-    return isinstance(found, dict) and bool({"prediction", "quality", "boxes_xyxy"} & found.keys())
+    return isinstance(found, dict) and bool({"prediction", "quality", "boxes_xyxy", "map"} & found.keys())
 
 
 def _row(where: str, cells: Mapping[str, Any]) -> Row:
-    if "boxes_xyxy" in cells:
-        return Row(where, cells, {key: cells[key] for key in PARALLEL if key in cells})
+    if has_boxes(cells) or has_map(cells):
+        return Row(where, cells, {key: cells[key] for key in (*PARALLEL, *MAPPED) if key in cells})
     column = next((name for name in COLUMNS if name in cells), None)
     if column is None:
         remedy = "boxes are read from the lines of JSON that `pellucid predict` prints" if "x0" in cells else "name it so"

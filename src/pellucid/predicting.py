@@ -17,17 +17,16 @@ from torch import Tensor
 from pellucid import checkpoint, filming, wording
 from pellucid.data import folders, sources, tables, video
 from pellucid.data.read import kinds, read
-from pellucid.drawing import Gallery
+from pellucid.drawing import Atlas, Gallery
 from pellucid.errors import BadData, BadUsage
 from pellucid.evaluate import Evaluation
+from pellucid.finding import above, columns_of, has_boxes, has_map, lines_of
 from pellucid.recipe import Data
 from pellucid.task import Example, Task
 
-ANSWERS = ("label", "labels", "absent", "unknown", "classes", "objects")
+ANSWERS = ("label", "labels", "absent", "unknown", "classes", "objects", "map")
 TOGETHER = 256  # pictures or texts answered before the first answer is told
 HELD = 1 << 28  # bytes of a video's frames in memory
-PARALLEL = ("labels", "scores", "final_scores", "boxes_xyxy", "masks", "spans")  # one entry an object
-BOX_COLUMNS = ("label", "score", "x0", "y0", "x1", "y1", "answer")
 _CHUNK = 1 << 22  # numbers looked at together where each label is scored
 
 # ---- what is asked ----------------------------------------------------------------------------------------------------
@@ -120,6 +119,7 @@ class Asking:
         threshold: the least score of a box that is told; None takes the task's own.
         every: of a video each so many frames, from the first.
         gallery: where pictures and videos are drawn.
+        maps: where maps of classes go.
         words: what pictures are searched for.
     """
 
@@ -127,6 +127,7 @@ class Asking:
     threshold: float | None = None
     every: int = 1
     gallery: Gallery | None = None
+    maps: Atlas | None = None
     words: wording.Words | None = None
 
 
@@ -156,7 +157,7 @@ def predicted(run: Any, examples: Sequence[Example | str], asking: Asking = Aski
 
 def _clips(run: Any, examples: Sequence[Example | str], asking: Asking) -> Iterator[dict[str, Any]]:
     """The answers for whole clips, some at a time; all at once where broken ones are left out, since all of some may be broken."""
-    filming.refuse(run.task, {"--every": asking.every != 1, "--draw": asking.gallery is not None})
+    filming.refuse(run.task, {"--every": asking.every != 1, "--draw": bool(asking.gallery), "--maps": bool(asking.maps)})
     step = max(1, len(examples)) if getattr(run.task.settings, "broken", "") == "skip" else filming.TOGETHER
     for first in range(0, max(1, len(examples)), step):
         rows = run._rows([unanswered(e) for e in examples[first : first + step]])
@@ -168,8 +169,10 @@ def _answered(run: Any, rows: Sequence[Example], asking: Asking) -> list[list[di
     if asking.words:
         return searched(run, rows, asking.words, asking.probs, asking.threshold)
     found = answers(run.task, rows, run.measure(rows, labelled=False), asking.probs, asking.threshold)
-    if asking.gallery and found and "boxes_xyxy" not in found[0]:
+    if asking.gallery and found and not (has_boxes(found[0]) or has_map(found[0])):
         raise BadUsage(f"--draw: {type(run.task).__name__} predicts no boxes")
+    if asking.maps:
+        asking.maps.keep(type(run.task).__name__, rows, found)
     return [[row] for row in found]
 
 
@@ -247,19 +250,21 @@ def answers(
     """A dict per row: its id and file, the prediction, the prediction's score, and where asked for every label's probability.
 
     Of boxes: `labels`, `scores`, `boxes_xyxy` in pixels of the upright picture, `answers` as `explain` takes them, perhaps `masks`,
-    the strongest first, of those that score `threshold` or more, which is the task's own unless told. Of pairs of pictures their files
-    as `image` and `reference`, and each number under its name. Of a picture and its `caption` that, too, and of each box the `spans` of
-    the caption that are its label.
+    the strongest first, of those that score `threshold` or more, which is the task's own unless told. Of a map what `above` says. Of
+    pairs of pictures their files as `image` and `reference`, and each number under its name. Of a picture and its `caption` that, too,
+    and of each box the `spans` of the caption that are its label.
 
     Raises:
         BadUsage: probabilities of boxes, or a threshold of what has none.
     """
     who = [_who(row, given) for row, given in zip(rows, found.predictions, strict=True)]
-    if any(has_boxes(given) for given in found.predictions):
+    if any(map(has_boxes, found.predictions)):
         least = _least(task, probs, threshold)
         return [{**one, **above(given, least)} for one, given in zip(who, found.predictions, strict=True)]
     if threshold is not None and rows:
         raise BadUsage(f"--threshold: {type(task).__name__} predicts no boxes")
+    if not probs and any(map(has_map, found.predictions)):
+        return [{**one, **above(given, 0)} for one, given in zip(who, found.predictions, strict=True)]
     if not probs and rows and all(is_numbers(given) for given in found.predictions):
         return [{**one, **_beside(row), **_rounded(given)} for one, row, given in zip(who, rows, found.predictions, strict=True)]
     unit = "log_probability" if task.score_unit == "log-probability" else "value"
@@ -281,27 +286,9 @@ def _least(task: Task, probs: bool, threshold: float | None) -> float:
     return float(getattr(getattr(task, "settings", None), "threshold", 0.0)) if threshold is None else threshold
 
 
-def has_boxes(prediction: Any) -> bool:
-    """Whether objects with their places were predicted."""
-    return isinstance(prediction, Mapping) and "boxes_xyxy" in prediction
-
-
 def is_numbers(prediction: Any) -> bool:
     """Whether a prediction is numbers by name, as a quality and its spread."""
     return isinstance(prediction, Mapping) and all(isinstance(value, (int, float)) for value in prediction.values())
-
-
-def above(prediction: Mapping[str, Any], threshold: float) -> dict[str, Any]:
-    """Those objects of a prediction that score so much or more; `answers` name them for `explain`. A `reply` to a question stays."""
-    places = [i for i, score in enumerate(prediction["scores"]) if score >= threshold]
-    kept = {key: [prediction[key][i] for i in places] for key in PARALLEL if key in prediction}
-    for key in ("scores", "final_scores"):
-        if key in kept:
-            kept[key] = [round(score, 6) for score in kept[key]]
-    kept["boxes_xyxy"] = [[round(x, 3) for x in box] for box in kept["boxes_xyxy"]]
-    named = {"answers": [f"{prediction['labels'][i]}@{prediction['queries'][i]}" for i in places]} if "queries" in prediction else {}
-    replied = {"reply": prediction["reply"]} if "reply" in prediction else {}
-    return {**replied, **kept, **named}
 
 
 def probabilities(task: Task, logits: Float[Tensor, "n c"]) -> Float[Tensor, "n c"]:
@@ -350,13 +337,12 @@ def _plain(prediction: Any) -> Any:
 
 
 def write_csv(rows: Sequence[Mapping[str, Any]], path: pathlib.Path) -> None:
-    """The answers as a table, a row for each box: several labels are parted by `|`, each label's probability has a column `p(LABEL)`.
+    """The answers as a table, a row for each box and each class of a map (`lines_of`).
 
-    Of a written sequence the table has the text.
+    Several labels are parted by `|`, each label's probability has a column `p(LABEL)`. Of a written sequence the table has the text.
     """
-    flat = [line for row in rows for line in (_by_box(row) if "boxes_xyxy" in row else [_flat(row)])]
-    known = ("id", *BOX_COLUMNS) if any("boxes_xyxy" in row for row in rows) else ()
-    columns = list(dict.fromkeys([*(key for row in flat for key in row), *known]))
+    flat = [line for row in rows for line in (lines_of(row) if has_boxes(row) or has_map(row) else [_flat(row)])]
+    columns = list(dict.fromkeys([*(key for row in flat for key in row), *columns_of(rows)]))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
@@ -370,10 +356,3 @@ def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
     words = {key: v["text"] if isinstance(v, Mapping) and "text" in v else v for key, v in row.items()}
     plain = {key: "|".join(map(str, v)) if isinstance(v, (list, tuple)) else v for key, v in words.items() if key != "probs"}
     return {**plain, **shares}
-
-
-def _by_box(row: Mapping[str, Any]) -> list[dict[str, Any]]:
-    who = {key: row[key] for key in ("id", "path", "frame", "time_s", "caption") if key in row}
-    named = row.get("answers") or [""] * len(row["labels"])
-    each = zip(row["labels"], row["scores"], row["boxes_xyxy"], named, strict=True)
-    return [{**who, **dict(zip(BOX_COLUMNS, (label, score, *box, answer), strict=True))} for label, score, box, answer in each]

@@ -10,8 +10,8 @@ from pellucid.data.grounding.spans import text_of
 from pellucid.data.images import open_image
 from pellucid.evaluate import Evaluation
 from pellucid.explain.patches import encoded
+from pellucid.finding import above, has_boxes
 from pellucid.parses import parses
-from pellucid.predicting import above, has_boxes
 from pellucid.qualities import qualities
 from pellucid.task import Example, Task
 

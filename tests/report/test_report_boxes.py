@@ -37,6 +37,24 @@ def test_a_frame_lies_on_the_edge_of_its_box_in_its_classes_colour(monkeypatch):
     assert (inside == 128).all() and picture.getcolors() == [(200 * 120, (128, 128, 128))]  # the picture given stays as it is
 
 
+def test_what_has_no_frame_is_outlined_where_its_mask_ends_inside_the_picture():
+    mask = np.zeros((120, 200), bool)
+    mask[:, :50] = True
+    thing = Thing("dog", (25, 60, 25, 60), None, mask, framed=False, named=False)
+    for times in (1, 3):
+        image = np.asarray(boxes.drawn(plain(), [thing], LABELS, times)).astype(int)
+        paint, last = np.array(boxes.colour_of("dog", LABELS)), 50 * times
+        assert (image[:, last - 1] == paint).all() and (image[:, last + 2 * times :] == 128).all()
+        assert np.abs(image[:, : last - 10 * times] - (128 + paint) / 2).max() <= 1
+
+
+def test_what_is_not_named_has_no_tag_and_what_has_no_frame_may_have_one():
+    picture, place = plain(), (25, 60, 25, 60)
+    assert not changed(picture, boxes.drawn(picture, [Thing("dog", place, framed=False, named=False)], LABELS)).any()
+    ys, xs = np.nonzero(changed(picture, boxes.drawn(picture, [Thing("dog", place, framed=False)], LABELS)))
+    assert xs.min() == 25 and ys.max() < 60
+
+
 @given(st.lists(st.tuples(*[st.floats(-60, 260) | st.sampled_from([float("nan"), float("inf")])] * 4), max_size=4))
 def test_any_box_is_drawn_within_the_picture_or_left_out(found):
     picture = plain()

@@ -31,13 +31,17 @@ class Thing:
     Args:
         box_xyxy: in pixels of the picture.
         score: what is written beside the label; None writes nothing.
-        mask: COCO's run-length encoding, of the picture's height and width.
+        mask: COCO's run-length encoding, or rows of pixels, of the picture's height and width.
+        framed: false of what has a place and no edges.
+        named: false of what another thing's tag tells as well.
     """
 
     label: str
     box_xyxy: Sequence[float]
     score: float | None = None
-    mask: Mapping[str, Any] | None = None
+    mask: Mapping[str, Any] | Bool[np.ndarray, "h w"] | None = None
+    framed: bool = True
+    named: bool = True
 
     @property
     def caption(self) -> str:
@@ -73,9 +77,12 @@ def drawn(picture: Image.Image, things: Sequence[Thing], labels: Sequence[str] =
         placed = [(thing, tuple(times * x for x in box), paint) for thing, box, paint in placed]  # type: ignore[misc]
     line = max(1, round(math.sqrt(image.width * image.height) / UNIT))
     pen = ImageDraw.Draw(image)
-    for _, box, paint in placed:
-        _frame(pen, box, paint, line)
-    strongest = [one for thing in things for one in placed if one[0] is thing]
+    for thing, box, paint in sorted(placed, key=lambda one: one[0].framed):
+        if thing.framed:
+            _frame(pen, box, paint, line)
+        elif thing.mask is not None:
+            _outline(image, _mask(thing.mask), paint, line)
+    strongest = [one for thing in things for one in placed if one[0] is thing and thing.named]
     _tags(image, strongest, line)
     return image
 
@@ -98,7 +105,9 @@ def _area(box: Box) -> float:
 # ---- masks and frames -------------------------------------------------------------------------------------------------
 
 
-def _mask(found: Mapping[str, Any]) -> Bool[np.ndarray, "h w"]:
+def _mask(found: Mapping[str, Any] | Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
+    if isinstance(found, np.ndarray):
+        return found
     from faster_coco_eval.core import mask as rle
 
     counts = found["counts"]
@@ -109,6 +118,16 @@ def _veil(image: Image.Image, mask: Bool[np.ndarray, "h w"], paint: Colour) -> N
     if mask.shape != (image.height, image.width):
         raise ValueError(f"a mask of {mask.shape[0]} x {mask.shape[1]} on a picture of {image.height} x {image.width}")
     image.paste(paint, (0, 0), Image.fromarray(np.where(mask, np.uint8(round(255 * VEIL)), np.uint8(0))))
+
+
+def _outline(image: Image.Image, mask: Bool[np.ndarray, "h w"], paint: Colour, line: int) -> None:
+    """A line inside the mask's edge, but not where that is the picture's."""
+    from scipy import ndimage
+
+    times = image.width // mask.shape[1]
+    whole = mask.repeat(times, 0).repeat(times, 1)
+    edge = whole & ~ndimage.binary_erosion(whole, iterations=line, border_value=1)
+    image.paste(paint, (0, 0), Image.fromarray(np.where(edge, np.uint8(255), np.uint8(0))))
 
 
 def _frame(pen: ImageDraw.ImageDraw, box: Box, paint: Colour, line: int) -> None:

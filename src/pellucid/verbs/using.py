@@ -32,7 +32,8 @@ def predict(given: Given) -> int:
         raise BadUsage("--coco: COCO's results have categories and no words; leave --text and --labels out")
     if given.coco:
         return _coco(given, done, inputs)
-    asking = predicting.Asking(given.probs, given.threshold, given.every, _gallery(given, done.task, inputs, words), words)
+    drawn, maps = _gallery(given, done.task, inputs, words), _atlas(given, inputs)
+    asking = predicting.Asking(given.probs, given.threshold, given.every, drawn, maps, words)
     rows: list[dict[str, Any]] = []
     try:
         for row in predicting.predicted(done, inputs, asking):
@@ -87,10 +88,21 @@ def _gallery(given: Given, task: Any, inputs: Sequence[Any], words: Any) -> Any:
 
     if not given.draw:
         return None
-    files = [e.get("video") or e.get("image") for e in inputs if isinstance(e, dict)]
-    known = [file for file in files if isinstance(file, str)]
     labels = words.captions if words and words.labels else getattr(task, "labels", ())
-    return Gallery(pathlib.Path(given.draw), tuple(map(str, labels)), known, READABLE if takes_words(task) else 0)
+    return Gallery(pathlib.Path(given.draw), tuple(map(str, labels)), _files(inputs), READABLE if takes_words(task) else 0)
+
+
+def _atlas(given: Given, inputs: Sequence[Any]) -> Any:
+    """Where maps go; None where that was not asked."""
+    from pellucid.drawing import Atlas
+
+    return Atlas(pathlib.Path(given.maps), _files(inputs)) if given.maps else None
+
+
+def _files(inputs: Sequence[Any]) -> list[str]:
+    """Those inputs that are files."""
+    files = [e.get("video") or e.get("image") for e in inputs if isinstance(e, dict)]
+    return [file for file in files if isinstance(file, str)]
 
 
 def _inputs(given: Given, task: Any, inputs: Sequence[str]) -> list[Any]:
