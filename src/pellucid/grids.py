@@ -10,6 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 
 WIDEST = 4  # metrics side by side
+COLUMNS = 8  # of numbers, in a line of 80 letters
 SHORT = {"max_softmax": "softmax", "mahalanobis": "Mahal.", "nearest_neighbours": "kNN"}
 
 
@@ -39,38 +40,66 @@ def measured(sets: Mapping[str, Any]) -> Table:
 
 
 def shift(found: Mapping[str, Any]) -> list[Table]:
-    """Sets by metrics: the first with its interval and the drop from home; then corruptions by severity, where they were measured."""
-    first, *others = list(next(iter(found["sets"].values()))["metrics"])[:WIDEST]
+    """Sets by metrics: the first with its interval and the drop from home; then corruptions by severity, where they were measured.
+
+    Of a run with several headlines these alone, with their drops; there is no room for intervals, which the page has.
+    """
+    every = list(next(iter(found["sets"].values()))["metrics"])
+    main = found.get("headlines") or every[:1]
+    others = every[1:WIDEST] if len(main) == 1 else []
     spoiled = found.get("corruption")
     away = {name: row for name, row in found["sets"].items() if not (spoiled and _is_corrupted(name, found))}
     rows = []
     for name, row in away.items():
-        main = row["metrics"][first]
-        drop = "home" if name == found["home"] else figure(main["drop"], sign=True)
         ece = figure(row["calibration"]["ece"]) if row["calibration"] else ""
-        interval = f"[{figure(main['low'])}, {figure(main['high'])}]"
+        told = [cell for m in main for cell in _dropped(row["metrics"][m], name == found["home"], len(main) == 1)]
         rest = [figure(row["metrics"][m]["value"]) for m in others]
-        rows.append([name, str(row["n"]), figure(main["value"]), interval, drop, *rest, ece])
-    return [grid("", ["set", "n", first, "95%", "drop", *others, "ECE"], rows), *([corruption(spoiled)] if spoiled else [])]
+        rows.append([name, str(row["n"]), *told, *rest, ece])
+    head = ["set", "n", *(cell for m in main for cell in (m, *(["95%"] if len(main) == 1 else []), "drop")), *others, "ECE"]
+    return [grid("", head, rows), *(corruption(spoiled) if spoiled else [])]
+
+
+def _dropped(found: Mapping[str, Any], at_home: bool, whole: bool) -> list[str]:
+    interval = [f"[{figure(found['low'])}, {figure(found['high'])}]"] if whole else []
+    return [figure(found["value"]), *interval, "home" if at_home else figure(found["drop"], sign=True)]
 
 
 def _is_corrupted(name: str, found: Mapping[str, Any]) -> bool:
     return any(name.startswith(f"{found['home']}/{kind}-") for kind in found["corruption"]["kinds"])
 
 
-def corruption(found: Mapping[str, Any]) -> Table:
-    """The first metric by kind and severity, its mean, and the error as a share of the baseline's."""
+def corruption(found: Mapping[str, Any]) -> list[Table]:
+    """The first metric by kind and severity, its mean, and the error as a share of the baseline's; then those beside it.
+
+    Where few severities were measured and no errors, the metrics stand side by side in one table.
+    """
+    several = {found["metric"]: found, **(found.get("beside") or {})}
+    severities = list(next(iter(found["kinds"].values()))["values"])
+    if len(several) == 1 or found["baseline"] or len(several) * (len(severities) + 1) > COLUMNS:
+        beside = [{"baseline": None, **one, "metric": name} for name, one in (found.get("beside") or {}).items()]
+        return [_spoiled(one) for one in (found, *beside)]
+    parts = [_cells(one, severities) for one in several.values()]
+    head = [f"{name} {severity}" for name in several for severity in (*severities, "mean")]
+    rows = [[kind, *(cell for part in parts for cell in part[kind])] for kind in parts[0]]
+    clean = ", ".join(f"{name} {figure(one['clean'])}" for name, one in several.items())
+    return [grid(f"{' and '.join(several)} under corruption (clean {clean})", ["corruption", *head], rows)]
+
+
+def _cells(found: Mapping[str, Any], severities: Sequence[str]) -> dict[str, list[str]]:
+    """By kind and for their mean the values of one metric, and their mean."""
+    rows = {kind: [*(figure(row["values"][s]) for s in severities), figure(row["mean"])] for kind, row in found["kinds"].items()}
+    known = [[v for r in found["kinds"].values() if (v := r["values"][s]) is not None] for s in severities]
+    return {**rows, "mean": [*(figure(fmean(some) if some else None) for some in known), figure(found["mean"])]}
+
+
+def _spoiled(found: Mapping[str, Any]) -> Table:
     severities = list(next(iter(found["kinds"].values()))["values"])
     against = [f"error / {found['baseline']}"] if found["baseline"] else []
-    rows = [
-        [kind, *(figure(row["values"][s]) for s in severities), figure(row["mean"]), *([figure(row["error"])] if against else [])]
-        for kind, row in found["kinds"].items()
-    ]
-    known = [[v for r in found["kinds"].values() if (v := r["values"][s]) is not None] for s in severities]
-    rows.append(["mean", *(figure(fmean(some) if some else None) for some in known), figure(found["mean"])])
+    errors = {kind: row.get("error") for kind, row in found["kinds"].items()} | {"mean": found.get("mce")}
+    cells = _cells(found, severities)
+    rows = [[kind, *told, *([figure(errors[kind])] if against else [])] for kind, told in cells.items()]
     title = f"{found['metric']} under corruption (clean {figure(found['clean'])})"
     if against:
-        rows[-1].append(figure(found["mce"]))
         which = "" if found["complete"] else ", of the kinds and severities measured"
         title += f"; mean corruption error {figure(found['mce'])}, relative {figure(found['relative_mce'])}{which}"
     return grid(title, ["corruption", *severities, "mean", *against], rows)

@@ -106,9 +106,11 @@ class Run:
         found |= {name: _slim(self.measure(sets[name])) for name in raw}
         dev = self.measure(self.prepared(self.recipe.dev)) if self.recipe.dev else None
         told = compare.compare(self.task, found, resamples, dev)
+        if headlines := getattr(self.task, "headlines", ()):
+            told["headlines"] = list(headlines)
         if raw:
             baseline = baseline or corruption_error.baseline_for(kinds, len(getattr(self.task, "labels", ())))
-            told["corruption"] = corruption_error.summary(told, kinds, corrupt, baseline)
+            told["corruption"] = corruption_error.summary(told, kinds, corrupt, baseline, told.get("headlines", ())[1:])
         outliers = {name: self.measure(self._unlabelled(data), place, labelled=False) for name, data in self.recipe.outliers.items()}
         away = {name: e for name, e in found.items() if name != home and name not in raw} | outliers
         if away:

@@ -92,6 +92,7 @@ class Task(Protocol):
     several inputs is explained where none is asked for. Where answers are places, `places(output, answer, batch) -> dicts` says of each
     what it is asked for by, `answer`; of a box where it lies, `box_xyxy`, and how large the picture is, `size_hw`, both in its pixels;
     of a region which cells it has of a grid evenly over the whole picture, `region`: a text of 0 and 1 for each row, `["011", "001"]`.
+    Where the first metric alone does not say how good a model is, as of two jobs, `headlines` names those that do, from the first.
     A task with labels may offer `gold(examples) -> answer`, the answer that each example's `label` names, so that the right
     answer, or any label, can be explained and not only the one given; where an example
     may have several labels, `predict` gives a list of names, or a dict that holds one as `labels`, the strongest first, which is

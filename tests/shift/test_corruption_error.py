@@ -123,5 +123,42 @@ def test_a_copy_in_which_nothing_is_left_to_measure_counts_in_no_mean():
     found = summary(told, ["negation", "typos"], [1, 5], None)
     assert found["kinds"]["negation"] == {"values": {"1": 0.5, "5": None}, "mean": 0.5, "error": None}
     assert found["kinds"]["typos"]["mean"] == found["mean"] == 0.5
-    rows = [str(cell) for column in grids.corruption(found).columns for cell in column.cells]
+    rows = [str(cell) for column in grids.corruption(found)[0].columns for cell in column.cells]
     assert rows.count("n/a") == 1 and "0.625" in rows and "0.250" in rows
+
+
+# ---- several metrics --------------------------------------------------------------------------------------------------
+
+
+def two(*severities):
+    """What `compare` would find of boxes and maps on fog and snow; snow leaves no box to be measured at the highest severity."""
+
+    def one(ap, miou):
+        return {"metrics": {name: {"value": v, "higher_is_better": True} for name, v in (("AP", ap), ("AP50", 0.9), ("mIoU", miou))}}
+
+    sets = {f"home/fog-{s}": one(0.8 - s / 10, 0.9 - s / 20) for s in severities}
+    sets |= {f"home/snow-{s}": one(float("nan") if s == severities[-1] else 0.5, 0.25) for s in severities}
+    return {"home": "home", "headlines": ["AP", "mIoU"], "sets": {"home": one(0.8, 0.9), **sets}}
+
+
+def test_a_metric_beside_the_first_has_its_own_values_and_means_and_no_errors():
+    found = summary(two(1, 3), ["fog", "snow"], [1, 3], None, ["mIoU"])
+    assert found["metric"] == "AP" and found["kinds"]["fog"]["values"] == pytest.approx({"1": 0.7, "3": 0.5})
+    beside = found["beside"]["mIoU"]
+    assert beside["clean"] == 0.9 and beside["kinds"]["fog"]["values"] == pytest.approx({"1": 0.85, "3": 0.75})
+    assert beside["mean"] == pytest.approx((0.8 + 0.25) / 2) and "error" not in beside["kinds"]["fog"]
+    assert found["kinds"]["snow"]["mean"] == 0.5
+    assert "beside" not in summary(two(1, 3), ["fog"], [1, 3], None)
+
+
+def test_two_metrics_stand_side_by_side_at_few_severities_and_one_below_the_other_at_many():
+    (table,) = grids.corruption(summary(two(1, 3), ["fog", "snow"], [1, 3], None, ["mIoU"]))
+    assert [column.header for column in table.columns] == ["corruption", "AP 1", "AP 3", "AP mean", "mIoU 1", "mIoU 3", "mIoU mean"]
+    rows = [list(map(str, cells)) for cells in zip(*(column.cells for column in table.columns), strict=True)]
+    assert rows[1] == ["snow", "0.500", "n/a", "0.500", "0.250", "0.250", "0.250"]
+    assert rows[2] == ["mean", "0.600", "0.500", "0.550", "0.550", "0.500", "0.525"]
+    assert table.title == "AP and mIoU under corruption (clean AP 0.800, mIoU 0.900)"
+    several = grids.corruption(summary(two(1, 2, 3, 4, 5), ["fog", "snow"], [1, 2, 3, 4, 5], None, ["mIoU"]))
+    assert [one.title for one in several] == ["AP under corruption (clean 0.800)", "mIoU under corruption (clean 0.900)"]
+    against = grids.corruption(summary(two(1, 2), ["fog"], [1, 2], Baseline("other", 0.1, {"fog": {1: 0.5, 2: 0.5}}), ["mIoU"]))
+    assert [[column.header for column in one.columns][-1] for one in against] == ["error / other", "mean"]

@@ -188,6 +188,6 @@ def test_a_run_is_measured_on_spoiled_pictures_and_captions_each_in_the_table(tr
     assert table["kinds"]["negation"]["values"]["5"] is None  # what is negated is there no more
     assert all(0 <= v <= 1 for kind in kinds if kind != "negation" for v in table["kinds"][kind]["values"].values())
     assert found["sets"]["test/negation-5"]["n"] == found["sets"]["test/typos-5"]["n"] == 4
-    assert "negation" in [str(cell) for cell in grids.corruption(table).columns[0].cells]
+    assert "negation" in [str(cell) for cell in grids.corruption(table)[0].columns[0].cells]
     html = trained.report().read_text()
     assert "word order" in html and "gaussian noise" in html

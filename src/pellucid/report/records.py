@@ -86,8 +86,16 @@ class Spoiled(TypedDict):
     error: NotRequired[Number]
 
 
+class SpoiledBeside(TypedDict):
+    """Another metric of corrupted copies."""
+
+    clean: Number
+    kinds: dict[str, Spoiled]
+    mean: Number
+
+
 class Corruption(TypedDict):
-    """What corrupted copies of home cost."""
+    """What corrupted copies of home cost; `beside` tells further metrics by name."""
 
     metric: str
     clean: Number
@@ -97,13 +105,15 @@ class Corruption(TypedDict):
     mce: NotRequired[Number]
     relative_mce: NotRequired[Number]
     complete: NotRequired[bool]
+    beside: NotRequired[dict[str, SpoiledBeside] | None]
 
 
 class Shift(TypedDict):
-    """results/shift.json."""
+    """results/shift.json; `headlines` are the metrics that say how good a run is, where the first alone does not."""
 
     home: str
     sets: dict[str, ShiftedSet]
+    headlines: NotRequired[list[str] | None]
     corruption: NotRequired[Corruption | None]
 
 

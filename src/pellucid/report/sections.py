@@ -166,7 +166,7 @@ class ShiftView:
     home: str
     metrics: tuple[str, ...]
     rows: tuple[SetRow, ...]
-    bars: chart.Rows | None
+    bars: tuple[chart.Rows, ...]
     has_changes: bool
     noun: str
 
@@ -179,7 +179,9 @@ def shifted(run: Run) -> ShiftView | None:
     if not sets:
         return None
     ordered = {**({home: sets[home]} if home in sets else {}), **sets}
-    metrics = list(dict.fromkeys(m for s in ordered.values() for m in s["metrics"]))
+    measured = list(dict.fromkeys(m for s in ordered.values() for m in s["metrics"]))
+    main = [m for m in (run.shift.get("headlines") if run.shift else None) or measured[:1] if m in measured]
+    metrics = list(dict.fromkeys((*main, *measured)))
     units = {m: number.unit_of(m, [s["metrics"][m]["value"] for s in ordered.values() if m in s["metrics"]]) for m in metrics}
     table = tuple(
         SetRow(name, number.count(s["n"]), name == home, tuple(_cell(s["metrics"].get(m), units[m], name == home) for m in metrics))
@@ -187,7 +189,7 @@ def shifted(run: Run) -> ShiftView | None:
     )
     changes = any(cell and cell.change for row in table for cell in row.cells)
     names = tuple(number.title(m) for m in metrics)
-    bars = _bars(ordered, metrics[0], units[metrics[0]], home) if metrics else None
+    bars = tuple(drawn for m in main if (drawn := _bars(ordered, m, units[m], home)))
     return ShiftView(home, names, table, bars, changes, units[metrics[0]].noun if metrics else "")
 
 
@@ -232,7 +234,7 @@ def _bars(sets: Mapping[str, Any], metric: str, unit: number.Unit, home: str) ->
     ]
     desc = "; ".join(line.items[0].title for line in lines) + "."
     return chart.rows(
-        "sets", f"{number.title(metric)} by set".capitalize(), desc, x, lines, found[home]["value"] if home in found else None
+        f"sets-{metric}", f"{number.title(metric)} by set".capitalize(), desc, x, lines, found[home]["value"] if home in found else None
     )
 
 

@@ -109,7 +109,9 @@ def baseline_for(kinds: Sequence[str], num_classes: int | None) -> Baseline | No
     return ALEXNET if num_classes == IMAGENET_CLASSES and any(kind in COUNTED for kind in kinds) else None
 
 
-def summary(told: Mapping[str, Any], kinds: Sequence[str], severities: Sequence[int], baseline: Baseline | None) -> dict[str, Any] | None:
+def summary(
+    told: Mapping[str, Any], kinds: Sequence[str], severities: Sequence[int], baseline: Baseline | None, beside: Sequence[str] = ()
+) -> dict[str, Any] | None:
     """The `corruption` part of `results/shift.json`: the first metric by kind and severity, its mean, and errors against the baseline.
 
     None where the first metric is not a share of which more is better, so that 1 less it is no error. A copy in which nothing is left to be
@@ -117,19 +119,16 @@ def summary(told: Mapping[str, Any], kinds: Sequence[str], severities: Sequence[
 
     Args:
         told: what `compare` found.
+        beside: metrics that are told as well, without errors.
     """
-    home = told["home"]
-    metric, clean = next(iter(told["sets"][home]["metrics"].items()))
-    values = {k: {s: _known(told["sets"][set_name(home, k, s)]["metrics"][metric]["value"]) for s in severities} for k in kinds}
+    metric, clean = next(iter(told["sets"][told["home"]]["metrics"].items()))
+    values = _values(told, metric, kinds, severities)
     every = [clean["value"], *(v for found in values.values() for v in found.values() if v is not None)]
     if not clean["higher_is_better"] or not all(0 <= v <= 1 for v in every):
         return None
     errors = {kind: {s: 1 - v for s, v in found.items() if v is not None} for kind, found in values.items()}
     against = corruption_errors(errors, baseline) if baseline else {}
-    rows: dict[str, dict[str, Any]] = {
-        kind: {"values": {str(s): v for s, v in found.items()}, "mean": _mean_known(found.values()), "error": against.get(kind)}
-        for kind, found in values.items()
-    }
+    rows = {kind: {**row, "error": against.get(kind)} for kind, row in _rows(values).items()}
     added = _added(errors, 1 - clean["value"], baseline) if baseline else {}
     wanted = COUNTED if any(k in PICTURES for k in kinds) else kinds
     return {
@@ -141,7 +140,23 @@ def summary(told: Mapping[str, Any], kinds: Sequence[str], severities: Sequence[
         "mce": _mean(against) if _counted(against) else None,
         "relative_mce": _mean(added) if _counted(added) else None,
         "complete": set(wanted) <= set(against) and set(severities) == set(SEVERITIES),
+        **({"beside": {name: _beside(told, name, kinds, severities) for name in beside}} if beside else {}),
     }
+
+
+def _beside(told: Mapping[str, Any], metric: str, kinds: Sequence[str], severities: Sequence[int]) -> dict[str, Any]:
+    rows = _rows(_values(told, metric, kinds, severities))
+    clean = _known(told["sets"][told["home"]]["metrics"][metric]["value"])
+    return {"clean": clean, "kinds": rows, "mean": _mean_known(row["mean"] for row in rows.values())}
+
+
+def _values(told: Mapping[str, Any], metric: str, kinds: Sequence[str], severities: Sequence[int]) -> dict[str, dict[int, float | None]]:
+    sets, home = told["sets"], told["home"]
+    return {k: {s: _known(sets[set_name(home, k, s)]["metrics"][metric]["value"]) for s in severities} for k in kinds}
+
+
+def _rows(values: Mapping[str, Mapping[int, float | None]]) -> dict[str, dict[str, Any]]:
+    return {kind: {"values": {str(s): v for s, v in found.items()}, "mean": _mean_known(found.values())} for kind, found in values.items()}
 
 
 def _known(value: float) -> float | None:

@@ -25,7 +25,7 @@ from pellucid.errors import BadData, BadUsage
 from pellucid.losses.multibox import BoxTruth, Rules, matched, multibox_losses
 from pellucid.losses.segmentation import VOID, segmentation_losses
 from pellucid.metrics.joint import joint_metrics
-from pellucid.metrics.segmentation import pack_map
+from pellucid.metrics.segmentation import NUMBERS, pack_map
 from pellucid.nn.boxes import boxes_at, clipped, cxcywh_to_xyxy, xyxy_to_cxcywh
 from pellucid.nn.default_boxes import Tiling, default_boxes
 from pellucid.nn.fusion import resized
@@ -181,6 +181,12 @@ class DetectionSegmentation:
     def metrics(self) -> dict[str, Metric]:
         """Average precision first, then the map's numbers, then whether boxes and map agree; of one job, its own."""
         return joint_metrics(known_map, self.settings.average_precision, self.settings.jobs)
+
+    @property
+    def headlines(self) -> tuple[str, ...]:
+        """The first number of boxes, and that of the map."""
+        first, *others = self.metrics()
+        return first, *(name for name in others if name == NUMBERS[0])
 
     # ---- what can be explained ---------------------------------------------------------------------------------------
 
