@@ -43,6 +43,16 @@ def pictures(tmp_path_factory) -> run.Run:
             {"logits": ["batch", 9, 4], "boxes_cxcywh": ["batch", 9, 4]},
         ),
         (
+            "triplenet:tiny",
+            {"picture": ["batch", 3, 96, 96]},
+            {
+                "class_logits": ["batch", 4614, 4],
+                "offsets": ["batch", 4614, 4],
+                "default_boxes": ["batch", 4614, 4],
+                "map_logits": ["batch", 4, 24, 24],
+            },
+        ),
+        (
             "vtamiq:tiny",
             {
                 "reference": ["batch", 1, 64, 3, 8, 8],

@@ -12,6 +12,7 @@ from torch import Tensor
 
 import pellucid
 from pellucid.data.box_views import BoxView
+from pellucid.data.joint_views import JointView
 from pellucid.data.views import TestView
 from pellucid.task import Example, Output, Task
 
@@ -62,6 +63,8 @@ def _steps(task: Task) -> list[str]:
         return picture_steps(view)
     if isinstance(view, BoxView):
         return [*box_steps(view), *(caption_steps(task.settings.num_tokens) if getattr(task, "reader", None) else ())]  # type: ignore[attr-defined]
+    if isinstance(view, JointView):
+        return joint_steps(view, task.settings)  # type: ignore[attr-defined]
     if hasattr(task, "tokenizer"):
         return [
             "tokens, segments (0 in the first text, 1 in the second) as the tokenizer of the preprocessing folder gives them",
@@ -79,6 +82,27 @@ def box_steps(view: BoxView) -> list[str]:
         "channels first, values 0 to 255: the model normalises them itself",
         "a batch: 0 below and to the right, to the largest's sides and on to multiples of 32; pixel_present is true at real pixels",
     ]
+
+
+def joint_steps(view: JointView, settings: Any) -> list[str]:
+    """How pictures become the input of a network for boxes and a map, and how its numbers are read, in words."""
+    steps = [
+        "upright, 8-bit RGB",
+        f"the whole picture to {view.size} x {view.size} pixels (bilinear), whatever its sides",
+        "channels first, values 0 to 255: the model normalises them itself",
+    ]
+    if settings.jobs != "segmentation":
+        shift, _, growth, _ = settings.variances
+        steps += [
+            "column 0 of class_logits is background, column k the k-th label: a box's probabilities are softmax(class_logits)",
+            "boxes, default_boxes and offsets are middle x, middle y, width, height, of the picture's sides: a box's middle is the default "
+            f"box's + {shift:g} x offset x its side, a side is its side x exp({growth:g} x offset)",
+            f"boxes that overlap a likelier one of their class by more than {settings.suppress_iou:g} are left out by who reads the "
+            f"numbers, as are those of a probability below {settings.least_score:g}",
+        ]
+    if settings.jobs != "detection":
+        steps.append("channel 0 of map_logits is background, channel k the k-th label; enlarge the logits to the picture, bilinear")
+    return steps
 
 
 def caption_steps(most: int) -> list[str]:
