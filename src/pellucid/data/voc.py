@@ -236,4 +236,4 @@ def xml_root(path: pathlib.Path) -> ElementTree.Element:
         parser.Parse(raw, True)
         return ElementTree.fromstring(raw)
     except (expat.ExpatError, ElementTree.ParseError) as error:
-        raise BadData(f"{path}: not XML ({error})") from None
+        raise BadData(f"{path}: not XML ({error}); fetch it again, or leave the picture out of the list") from None

@@ -59,8 +59,8 @@ class JointSettings:
         average_precision: `coco`, or `voc` for VOC's two numbers.
         threshold: probability from which a box is shown and can be asked about; metrics see all.
         patch: side of the square patches of pixels by which a picture is explained, a divisor of the view's.
-        check: what is looked at of every picture and map before training: nothing, its header, or all of it.
-        broken: pictures that cannot be read stop the run, or are left out and counted.
+        check: what is looked at of every picture before training: nothing, its header and its map but for outlines, or all of it.
+        broken: pictures that cannot be read, or whose boxes or map do not fit, stop the run, or are left out and counted.
     """
 
     jobs: Literal["both", "detection", "segmentation"] = "both"
