@@ -33,7 +33,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import torch
 from torch import Tensor, nn
 
-SIDE, CLASSES, ROUNDS, CLOSE, CANDIDATES = 300, 20, 9, 1e-5, 1000
+SIDE, CLASSES, ROUNDS, CLOSE, CANDIDATES = 300, 20, 5, 1e-5, 1000
 BACKBONES = {"r50": "resnet50", "r101": "resnet101", "r18": "resnet18"}
 PROGRAMS = ("joint", "detection", "segmentation", "two", "plain", "plain_two", "ssd", "ssd_contiguous")
 Told = dict[str, Any]
