@@ -113,6 +113,20 @@ class NoInputSite(Pictures):
         del self.sites["input"]
 
 
+class Headless(Pictures):
+    headlines = ("accuracy", "mIoU")
+
+
+class BoxOfNothing(Pictures):
+    def places(self, output, answer, batch):
+        return [{"answer": "cat", "box_xyxy": [0, 0, 1, 1]}] * len(answer)
+
+
+class RaggedRegion(Pictures):
+    def places(self, output, answer, batch):
+        return [{"answer": "cat", "region": ["011", "01"]}] * len(answer)
+
+
 class SequenceFirstMistaken(Sentences):
     def __init__(self):
         super().__init__()
@@ -220,6 +234,9 @@ BREAKS = {
     "a module that runs twice": (lambda: Pictures(Twice()), pictures, "site 'input'.* ran 2 times"),
     "a layout with axes swapped": (SequenceFirstMistaken, sentences, "site 'encoder'.*'b n d'.* examples, the batch has 4"),
     "no input site": (NoInputSite, pictures, "no site 'input'; there are body"),
+    "a headline that is no metric": (Headless, pictures, "headlines .* are no metrics, the first first"),
+    "a box in a picture of no size": (BoxOfNothing, pictures, "is neither a box in a picture nor a region"),
+    "a region with gaps": (RaggedRegion, pictures, "is neither a box in a picture nor a region"),
     "a positive log-probability": (PositiveScore, pictures, "score_unit is log-probability, but score is .* above 0"),
     "one score for all": (OneScoreForAll, pictures, "not one number for each of 4 examples"),
     "metrics that share state": (SharedMetric, pictures, r"state shared between two metrics\(\)"),

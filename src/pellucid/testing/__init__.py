@@ -44,6 +44,8 @@ def check_task(task: Task, examples: Sequence[Example]) -> None:
         run = check_score(task, rows)
         check_predictions(run)
         check_metrics(run)
+        if hasattr(task, "places"):
+            check_places(run)
         check_order(run)
         check_alone(run)
         check_state(run)
@@ -150,6 +152,19 @@ def check_predictions(run: Run) -> None:
     assert len(made) == len(run.examples), f"predict gives {len(made)} predictions for {len(run.examples)} examples"
 
 
+def check_places(run: Run) -> None:
+    """Where each answer lies: a name, and a box in a picture of some size or rows of cells that are equally long."""
+    task = run.task
+    found = task.places(run.output, task.answer(run.output), run.batch)  # type: ignore[attr-defined]
+    assert len(found) == len(run.examples), f"places gives {len(found)} for {len(run.examples)} examples"
+    for one in found:
+        assert isinstance(one.get("answer"), str), f"places: {one} does not say what is asked for, as `answer`"
+        placed = len(one.get("box_xyxy", ())) == 4 and len(one.get("size_hw", ())) == 2
+        rows = one.get("region", ())
+        celled = bool(rows) and len({len(row) for row in rows}) == 1 and set("".join(rows)) <= {"0", "1"}
+        assert placed != celled, f"places: {one} is neither a box in a picture nor a region, or both"
+
+
 def check_metrics(run: Run) -> None:
     """Fresh accumulators that share nothing; two halves merged say what the whole says."""
     task, made = run.task, run.task.predict(run.output, run.batch)
@@ -157,6 +172,10 @@ def check_metrics(run: Run) -> None:
     half = len(pairs) // 2
     metrics = task.metrics()
     assert metrics, "metrics() gives none"
+    headlines = list(getattr(task, "headlines", ()))
+    assert set(headlines) <= set(metrics) and headlines[:1] in ([], list(metrics)[:1]), (
+        f"headlines {headlines} are no metrics, the first first"
+    )
     for name, metric in metrics.items():
         assert isinstance(metric, Metric), f"metric {name!r} has not all of update, merge, compute and higher_is_better"
         assert isinstance(metric.higher_is_better, bool), f"metric {name!r}: higher_is_better is not a bool"
