@@ -8,6 +8,7 @@ import torch
 from torchvision.ops import batched_nms
 
 from pellucid import cli, run
+from pellucid.export import about
 from pellucid.metrics.segmentation import unpack_map
 from pellucid.nn.fusion import resized
 from pellucid.recipe import Data
@@ -87,3 +88,10 @@ def test_onnx_gives_the_same_for_another_number_of_pictures_in_another_engine(do
     for name, value in found.items():
         assert value.shape[0] == 3
         np.testing.assert_allclose(value, right[name].numpy(), rtol=1e-3, atol=1e-4 * float(right[name].abs().max()))
+
+
+def test_the_json_shows_its_example_s_numbers_but_not_those_of_thousands_of_boxes(exported):
+    told, _ = exported
+    assert set(told["example"]["outputs"]) == OUTPUTS and told["example"]["prediction"]["map"]["size"]
+    large = {"class_logits": torch.zeros(2, 11_658, 21), "map_logits": torch.zeros(2, 4, 38, 38)}
+    assert set(about.shown(large)) == {"map_logits"}

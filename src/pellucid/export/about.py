@@ -19,6 +19,8 @@ from pellucid.task import Example, Output, Task
 if TYPE_CHECKING:
     from pellucid.run import Run
 
+MOST = 30_000  # numbers of an output that are shown
+
 
 def about(settings: Any, task: Task, example: Example, given: Mapping[str, Tensor], output: Output) -> dict[str, Any]:
     """Labels, preprocessing, settings, and one example with its outputs, by which a reader can tell that all is as it should be.
@@ -36,11 +38,16 @@ def about(settings: Any, task: Task, example: Example, given: Mapping[str, Tenso
             **{key: value for key, value in example.items() if isinstance(value, (str, int, float))},
             "inputs": {key: value[0].tolist() for key, value in given.items() if value.ndim < 3},
             "prediction": task.predict(output, task.collate([example]))[0],
-            "outputs": {key: value[0].tolist() for key, value in output.items()},
+            "outputs": shown(output),
         },
         "versions": {"pellucid": pellucid.__version__, "torch": torch.__version__},
     }
     return json.loads(json.dumps(told, default=str))
+
+
+def shown(output: Output) -> dict[str, Any]:
+    """The numbers of the first example; without those outputs, as of every default box, that would make the file a large one."""
+    return {key: value[0].tolist() for key, value in output.items() if value[0].numel() <= MOST}
 
 
 def tensor(name: str, value: Tensor, free: Mapping[int, str]) -> dict[str, Any]:
