@@ -181,3 +181,27 @@ def test_the_png_shows_every_map(dark):
     blue, orange = pixels[:, 2] - pixels[:, 0] > 90, pixels[:, 0] - pixels[:, 2] > 60
     assert blue.sum() > 5000 and orange.sum() > 500
     assert found.png(dark, smooth=True) != found.png(dark)
+
+
+# ---- regions ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_lines_around_a_region_are_the_edges_between_its_cells_and_others():
+    found = {"grid": [1, 1], "region": ["0110", "0010"]}
+    across = {(0.25, 0, 0.75, 0), (0.25, 0.5, 0.5, 0.5), (0.5, 1, 0.75, 1)}
+    down = {(0.25, 0, 0.25, 0.5), (0.5, 0.5, 0.5, 1), (0.75, 0, 0.75, 1)}
+    assert set(maps.outline_of(found, "here")) == across | down
+
+
+def test_a_hole_has_lines_of_its_own_and_the_whole_picture_has_its_border():
+    assert len(maps.outline_of({"grid": [1, 1], "region": ["111", "101", "111"]}, "here")) == 4 + 4
+    assert set(maps.outline_of({"grid": [1, 1], "region": ["11"]}, "here")) == {(0, 0, 1, 0), (0, 1, 1, 1), (0, 0, 0, 1), (1, 0, 1, 1)}
+    assert maps.outline_of({"grid": [1, 1], "region": ["00"]}, "here") == maps.outline_of({"grid": [1, 1]}, "here") == ()
+
+
+@pytest.mark.parametrize("rows", [["01", "1"], ["0<"], ["012"]])
+def test_a_region_that_is_none_is_named_and_never_drawn(rows):
+    found = explained()
+    found["examples"][0]["picture"]["region"] = rows
+    with pytest.raises(BadData, match=r"a\.jpg.*its region is no grid of 0 and 1"):
+        Explained(found).html()

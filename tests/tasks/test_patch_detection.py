@@ -12,6 +12,7 @@ from pellucid.data import loader
 from pellucid.data.patch_views import PatchView
 from pellucid.errors import BadData, BadUsage
 from pellucid.nn.boxes import cxcywh_to_xyxy
+from pellucid.nn.queries import queries_of
 from pellucid.nn.resnet import ResNet
 from pellucid.tasks.patch_detection.one_shot import drawn, questions
 from pellucid.tasks.patch_detection.settings import PatchSettings
@@ -243,6 +244,16 @@ def test_the_answer_names_the_surest_query_and_any_may_be_asked_about(rows):
     for text, message in wrong.items():
         with pytest.raises(BadUsage, match=message):
             task.gold([{**rows[0], "label": text}])
+
+
+def test_the_box_of_any_patch_is_placed_and_its_query_found(rows):
+    task = task_of(TINY)
+    output, batch = run(task, rows)
+    answer = task.gold([{**row, "label": "patch 3@8"} for row in rows])  # a patch beyond the two classes of a query
+    assert queries_of(output["logits"], answer).tolist() == [8] * 4
+    for place, told in zip(task.places(output, answer, batch), task.predict(output, batch), strict=True):
+        assert place["answer"] == "patch 3@8"
+        assert place["box_xyxy"] == pytest.approx(told["boxes_xyxy"][told["queries"].index(8)], abs=1e-3)
 
 
 # ---- one-shot ---------------------------------------------------------------------------------------------------------
