@@ -247,13 +247,13 @@ def test_the_answer_names_the_surest_query_and_any_may_be_asked_about(rows):
 
 
 def test_the_box_of_any_patch_is_placed_and_its_query_found(rows):
-    task = task_of(TINY)
+    task = task_of(replace(TINY, num_patches=4, num_queries=8))
     output, batch = run(task, rows)
-    answer = task.gold([{**row, "label": "patch 3@8"} for row in rows])  # a patch beyond the two classes of a query
-    assert queries_of(output["logits"], answer).tolist() == [8] * 4
+    answer = task.gold([{**row, "label": "patch 4@7"} for row in rows])  # a patch beyond the three classes of a query
+    assert queries_of(output["logits"], answer).tolist() == [7] * 4
     for place, told in zip(task.places(output, answer, batch), task.predict(output, batch), strict=True):
-        assert place["answer"] == "patch 3@8"
-        assert place["box_xyxy"] == pytest.approx(told["boxes_xyxy"][told["queries"].index(8)], abs=1e-3)
+        assert place["answer"] == "patch 4@7"
+        assert place["box_xyxy"] == pytest.approx(told["boxes_xyxy"][told["queries"].index(7)], abs=1e-3)
 
 
 # ---- one-shot ---------------------------------------------------------------------------------------------------------
