@@ -1,6 +1,8 @@
+import json
 from dataclasses import replace
 
-from pellucid.paper import LEFT_OUT
+from pellucid import table
+from pellucid.paper import LEFT_OUT, Cell, Table
 from pellucid.recipe import Data, Recipe
 from pellucid.table import Wanted, _jobs, _resplit, find, markdown
 
@@ -49,6 +51,26 @@ def test_a_set_that_a_model_was_not_measured_on_stays_empty():
     lines = told(wider, other)
     assert "| A | 90.0 | 80.0 | 60.0 | -20.0 |" in lines
     assert "| B | 70.0 | 40.0 |  | -30.0 |" in lines
+
+
+def test_a_table_of_two_metrics_tells_each_of_the_cells_that_have_it(tmp_path, monkeypatch):
+    def measured(*cells, metrics=()):
+        monkeypatch.setattr(table, "find", lambda name: Table("T", cells, seeds=(0,), metrics=metrics))
+        return table.measure("t", Wanted(runs=tmp_path), False, watch=print, say=print)
+
+    def run_of(model, **metrics):
+        results = tmp_path / "t" / f"films-{model}-0" / "results"
+        results.mkdir(parents=True)
+        told = {"films": {"n": 9, "calibration": None, "metrics": {name: {"value": value} for name, value in metrics.items()}}}
+        (results / "shift.json").write_text(json.dumps({"home": "films", "sets": told}))
+        (results / "environment.json").write_text('{"train_time_s": 1.0}')
+        return Cell("Films", "films", model, Recipe(None, Data("films.csv")))
+
+    cells = [run_of("both", AP=0.5, AR=0.9, mIoU=0.25), run_of("boxes", AP=0.375), run_of("map", mIoU=0.75)]
+    first, second = markdown(measured(*cells, metrics=("AP", "mIoU"))).split("AP x 100")
+    assert "| both | 50.0 |" in first and "| boxes | 37.5 |" in first and "map" not in first
+    assert "| both | 25.0 |" in second and "| map | 75.0 |" in second and "boxes" not in second and "mIoU x 100" in second
+    assert [row["metric"] for row in measured(cells[0])["rows"]] == ["AP"]
 
 
 def test_sets_left_out_in_turn_are_told_together():

@@ -34,13 +34,13 @@ def test_default_boxes_are_blitznets_for_the_size(name, smallest, low):
     assert tiling.scales_of(6)[5] == pytest.approx(0.95)
 
 
-def test_each_row_of_the_table_has_what_the_one_above_has_and_one_part_more():
+def test_each_row_of_the_table_has_what_the_one_below_has_and_one_part_more():
     parts = ("fused", "inner", "agnostic", "attention")
     rows = {cell.model: cell.recipe.task for cell in triplenet.table().cells}
     on = [{part for part in parts if getattr(task, part)} for task in rows.values() if task.jobs == "both"]
-    assert on[0] == set() and on[-1] == set(parts)
-    assert all(before < after and len(after - before) == 1 for before, after in itertools.pairwise(on))
-    assert [task.jobs for task in rows.values()][:2] == ["detection", "segmentation"]
+    assert on[0] == set(parts) and on[-1] == set()
+    assert all(above > below and len(above - below) == 1 for above, below in itertools.pairwise(on))
+    assert [task.jobs for task in rows.values()][-2:] == ["detection", "segmentation"]
     assert all(task.pair for task in rows.values())
     assert triplenet.table().seeds == (0, 1, 2)
 

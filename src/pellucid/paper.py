@@ -39,12 +39,14 @@ class Table:
 
     Args:
         notes: said above the numbers; what a reader must know to read them fairly.
+        metrics: that are told, a table for each, of the cells that have it; without any, the first of each cell's.
     """
 
     title: str
     cells: Sequence[Cell]
     seeds: tuple[int, ...] = (0, 1, 2)
     notes: str = ""
+    metrics: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

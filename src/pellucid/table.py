@@ -3,7 +3,7 @@
 import importlib
 import json
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, median
 from typing import Any
@@ -75,7 +75,7 @@ def measure(name: str, wanted: Wanted, train: bool, watch: Callable[[Progress], 
                 one = replace(one, init=str(_before(cell.first, wanted.runs / name, watch, say)))
             trained = run.train(one, folder, watch=watch, measure=False)
             trained.shift(corrupt=cell.corrupt, site="last" if one.outliers else None, resamples=200)
-        rows.append(_row(cell, seed, folder))
+        rows += _rows(cell, seed, folder, table.metrics)
     if not rows:
         raise BadData(f"no runs of table {name!r} in {wanted.runs}; add --run to train them")
     return {"name": name, "title": table.title, "notes": table.notes, "rows": rows}
@@ -104,12 +104,19 @@ def _jobs(table: Table, wanted: Wanted) -> Iterator[tuple[Cell, int]]:
     return ((cell, seed) for seed in seeds for cell in cells if not cell.fixed or seed == table.seeds[0])
 
 
-def _row(cell: Cell, seed: int, folder: pathlib.Path) -> dict[str, Any]:
+def _rows(cell: Cell, seed: int, folder: pathlib.Path, metrics: Sequence[str]) -> list[dict[str, Any]]:
+    """What a run is worth by each metric that it has; corruption and detection are told with the first."""
+    shift = json.loads((folder / "results" / "shift.json").read_text())
+    known = list(shift["sets"][shift["home"]]["metrics"])
+    first, *others = [name for name in metrics or known[:1] if name in known]
+    return [_row(cell, seed, folder, first), *({**_row(cell, seed, folder, name), "corruption": {}, "detection": {}} for name in others)]
+
+
+def _row(cell: Cell, seed: int, folder: pathlib.Path, metric: str) -> dict[str, Any]:
     results = folder / "results"
     shift = json.loads((results / "shift.json").read_text())
     found = json.loads((results / "detection.json").read_text()) if (results / "detection.json").exists() else {"sets": {}}
     environment = json.loads((results / "environment.json").read_text())
-    metric = next(iter(shift["sets"][shift["home"]]["metrics"]))
     spoiled = shift.get("corruption") or {"kinds": {}}
     copies = {set_name(shift["home"], kind, int(s)) for kind, told in spoiled["kinds"].items() for s in told["values"]}
     plain = {name: row for name, row in shift["sets"].items() if name not in copies}
@@ -155,9 +162,10 @@ def markdown(found: dict[str, Any]) -> str:
     for group in dict.fromkeys(r["group"] for r in rows):
         of_group = [r for r in rows if r["group"] == group]
         lines += [f"## {group}", ""]
-        for train in dict.fromkeys(r["train"] for r in of_group):
-            lines += _one_table([r for r in of_group if r["train"] == train], train)
-        lines += _together(of_group) or _matrices(of_group)
+        for train, metric in dict.fromkeys((r["train"], r["metric"]) for r in of_group):
+            lines += _one_table([r for r in of_group if (r["train"], r["metric"]) == (train, metric)], train)
+        main = [r for r in of_group if r["metric"] == of_group[0]["metric"]]
+        lines += _together(main) or _matrices(main)
     return "\n".join([*lines, *_corruption(rows), *_detection(rows)])
 
 
@@ -246,7 +254,7 @@ def _corruption(rows: list[dict[str, Any]]) -> list[str]:
     """Kinds of corruption by models, a table for each set, means over severities and seeds."""
     lines: list[str] = []
     for train in dict.fromkeys(r["train"] for r in rows if r.get("corruption")):
-        mine = [r for r in rows if r["train"] == train]
+        mine = [r for r in rows if r["train"] == train and r.get("corruption")]
         models, kinds = list(dict.fromkeys(r["model"] for r in mine)), mine[0]["corruption"]
         severities = ", ".join(next(iter(kinds.values())))
         lines += [f"Corrupted {train}, {mine[0]['metric']} x 100, mean of severities {severities}", ""]
