@@ -10,6 +10,7 @@ from pellucid.data.box_views import BoxTrainView, BoxView
 from pellucid.data.read import read
 from pellucid.errors import BadData, BadUsage
 from pellucid.recipe import Data, Loop, Optim, Recipe, Schedule
+from pellucid.tasks.grounding.captions import reader
 from pellucid.tasks.grounding.settings import GroundingSettings
 from pellucid.testing import check_task
 
@@ -140,6 +141,14 @@ def test_a_run_comes_back_and_says_the_same(tmp_path: pathlib.Path):
     again = run.Run(done.folder, recipe, task, done.fabric)
     first, second = (one.predict([example])[0] for one in (done, again))
     assert first["boxes_xyxy"] == second["boxes_xyxy"] and first["labels"] == second["labels"]
+
+
+def test_a_run_that_is_told_its_words_knows_them_whatever_its_captions_and_another_encoder_refuses_them():
+    told = GroundingSettings(**SMALL | {"words": ("red", "heron", "the")})
+    known = [reader(told, captions).tokenizer.vocabulary for captions in (["the red cup"], ["a blue cup", "a cup"])]
+    assert known[0] == known[1] and set(known[0][1:]) == set(told.words)
+    with pytest.raises(BadUsage, match=r"^task\.words: task\.text=minilm has words of its own"):
+        reader(GroundingSettings(**SMALL | {"words": told.words, "text": "minilm"}), ["the red cup"])
 
 
 def test_without_soft_tokens_queries_learn_whether_there_is_an_object_and_their_alignment_says_which_words(rows):

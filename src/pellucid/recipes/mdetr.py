@@ -328,7 +328,7 @@ def world() -> Recipe:
     """A generated world of coloured shapes and captions about them, held-out combinations of colour and shape beside.
 
     `pellucid train mdetr:world --init runs/words --out runs/world`, eight minutes on one core, after `mdetr:world_words`: from random
-    weights colours and shapes are learned ten times slower. No download.
+    weights it comes to a P@1 of .43, with these to .64. No download.
     """
     more: dict[str, Any] = {"dilate": True, "pre_norm": True, "final": 1.0, "num_tokens": 95, "words": VOCABULARY}
     one = _generated(_small(96, num_queries=10, decoder_layers=2, feedforward=256, **more), Loop(8, 16, eval_batch_size=100))

@@ -37,7 +37,10 @@ def reader(settings: GroundingSettings, captions: Sequence[str]) -> Reader:
         captions: of the training set, whose words `words` learns where it is not told any.
     Raises:
         BadData: no such encoder, or weights missing.
+        BadUsage: words are told to an encoder that has its own.
     """
+    if settings.words and settings.text != WORDS:
+        raise BadUsage(f"task.words: task.text={settings.text} has words of its own; leave task.words empty, or take task.text={WORDS}")
     if settings.text == WORDS:
         return _of_words(settings, Words.learn([" ".join(settings.words)] if settings.words else captions))
     place = str(encoders.encoder_folder(settings.text)) if settings.text in encoders.ENCODERS else settings.text
